@@ -17,8 +17,23 @@ pub(crate) struct Header {
     pub(crate) name: Ident,
     pub(crate) parameters: Vec<syn::ConstParam>,
     pub(crate) event: Shape,
-    /// The size of the context, where there is one.
-    pub(crate) context: Option<Dim>,
+    pub(crate) context: Context,
+}
+
+pub(crate) enum Context {
+    None,
+    Size(Dim),
+    /// After an error.
+    Unknown,
+}
+
+impl Context {
+    pub(crate) fn size(&self) -> Option<&Dim> {
+        match self {
+            Self::Size(size) => Some(size),
+            Self::None | Self::Unknown => None,
+        }
+    }
 }
 
 pub(crate) struct Attributes {
@@ -244,6 +259,7 @@ pub(crate) enum Resolved {
     Counts(Vec<Dim>),
     Seed(u64),
     Real(f64),
+    #[expect(dead_code, reason = "read by the emission of `spline_activation`, once it lands")]
     Pair(f64, f64),
     Flag(bool),
     Fraction(u64, u64),
@@ -354,19 +370,12 @@ pub(crate) enum StepKind {
     Use(Rc<UseBlock>),
     /// The body keeps the shape: one body, `count` sets of weights.
     Repeat {
-        keyword: Ident,
         count: Dim,
         body: Vec<Step>,
     },
     /// The body changes the shape: one body an iteration.
-    Unrolled {
-        keyword: Ident,
-        iterations: Vec<Vec<Step>>,
-    },
-    Multiscale {
-        keyword: Ident,
-        levels: Vec<Level>,
-    },
+    Unrolled(Vec<Vec<Step>>),
+    Multiscale(Vec<Level>),
     Hole,
 }
 
@@ -397,6 +406,7 @@ pub(crate) struct Architecture {
 }
 
 /// What only rustc can compute, with the words that the macro would have used.
+#[derive(Clone)]
 pub(crate) struct Assertion {
     pub(crate) condition: TokenStream,
     pub(crate) message: String,

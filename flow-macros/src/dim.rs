@@ -107,6 +107,16 @@ impl Dim {
         self.generic && self.tokens.clone().into_iter().count() > 1
     }
 
+    /// A number of features, parted as couplings part it: ⌊d/2⌋ or ⌈d/2⌉.
+    pub(crate) fn half(&self, larger: bool) -> Option<Self> {
+        let [one, two] = [1, 2].map(|n| Self::number(n, self.place));
+        if larger {
+            self.plus(&one)?.over(&two)
+        } else {
+            self.over(&two)
+        }
+    }
+
     /// Left to right, with blanks only where Rust writes them.
     pub(crate) fn text(&self) -> String {
         readable(&self.tokens)
@@ -126,7 +136,7 @@ impl fmt::Display for Dim {
     }
 }
 
-fn mentions(tokens: &TokenStream, parameters: &[Ident]) -> bool {
+pub(crate) fn mentions(tokens: &TokenStream, parameters: &[Ident]) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(name) => parameters.contains(&name),
         TokenTree::Group(group) => mentions(&group.stream(), parameters),
@@ -185,6 +195,8 @@ fn append(tokens: &TokenStream, text: &mut String) {
             }
             TokenTree::Punct(mark) => match mark.as_char() {
                 ',' => text.push_str(", "),
+                '-' if mark.spacing() == proc_macro2::Spacing::Joint => text.push_str(" -"),
+                '>' if text.ends_with('-') => text.push_str("> "),
                 c @ ('=' | '*' | '/' | '+' | '-' | '%')
                     if mark.spacing() == proc_macro2::Spacing::Alone =>
                 {

@@ -4,11 +4,16 @@ mod architecture;
 mod catalog;
 mod check;
 mod dim;
+mod emit;
 mod expand;
+mod fallback;
 mod lower;
+mod parameters;
 mod parse;
 mod report;
 mod syntax;
+#[cfg(test)]
+mod tests;
 
 /// Doc later.
 #[proc_macro]

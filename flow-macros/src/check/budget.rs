@@ -106,11 +106,11 @@ impl<'a> Walk<'a> {
                     after
                 }
                 StepKind::Repeat { count, body, .. } => self.repeat(count.value?, body, product)?,
-                StepKind::Unrolled { iterations, .. } => iterations
+                StepKind::Unrolled(iterations) => iterations
                     .iter()
                     .try_fold(product, |product, body| self.through(body, product))?,
                 // What leaves at a level is stretched by the levels so far alone.
-                StepKind::Multiscale { levels, .. } => {
+                StepKind::Multiscale(levels) => {
                     let mut most = f64::NEG_INFINITY;
                     for level in levels {
                         product = self.through(&level.body, product)?;
@@ -171,11 +171,11 @@ fn factor(step: &Step, direction: Direction, krate: &TokenStream) -> TokenStream
                 product
             })
         }
-        StepKind::Unrolled { iterations, .. } => {
+        StepKind::Unrolled(iterations) => {
             let factors = iterations.iter().map(|body| through(body, direction, krate));
             quote!(#(#factors)**)
         }
-        StepKind::Multiscale { levels, .. } => {
+        StepKind::Multiscale(levels) => {
             let bodies: Vec<_> =
                 levels.iter().map(|level| through(&level.body, direction, krate)).collect();
             quote!({

@@ -102,6 +102,9 @@ type Followed = Option<()>;
 impl Elements {
     fn run(&mut self, steps: &[Step]) -> Followed {
         for step in steps {
+            if matches!(step.output, Shape::Unknown) {
+                return None;
+            }
             match &step.kind {
                 StepKind::Block(block) => self.block(block)?,
                 StepKind::Use(_) => {
@@ -109,12 +112,12 @@ impl Elements {
                     self.reshape(&step.output)?;
                 }
                 StepKind::Repeat { count, body, .. } => self.repeat(count, body)?,
-                StepKind::Unrolled { iterations, .. } => {
+                StepKind::Unrolled(iterations) => {
                     for body in iterations {
                         self.run(body)?;
                     }
                 }
-                StepKind::Multiscale { .. } | StepKind::Hole => return None,
+                StepKind::Multiscale(_) | StepKind::Hole => return None,
             }
         }
         Some(())
@@ -265,7 +268,7 @@ fn last_coupling(steps: &[Step]) -> Option<Place> {
             Some(block.arguments.get("keep").map_or(block.place, |given| given.place))
         }
         StepKind::Repeat { body, .. } => last_coupling(body),
-        StepKind::Unrolled { iterations, .. } => last_coupling(iterations.last()?),
+        StepKind::Unrolled(iterations) => last_coupling(iterations.last()?),
         _ => None,
     })
 }

@@ -19,8 +19,8 @@ pub(super) fn labels(steps: &[Step], report: &Report) {
         // Every iteration and level has the same labels: the first speaks for all.
         match &step.kind {
             StepKind::Repeat { body, .. } => labels(body, report),
-            StepKind::Unrolled { iterations, .. } => labels(&iterations[0], report),
-            StepKind::Multiscale { levels, .. } => labels(&levels[0].body, report),
+            StepKind::Unrolled(iterations) => labels(&iterations[0], report),
+            StepKind::Multiscale(levels) => labels(&levels[0].body, report),
             _ => {}
         }
     }

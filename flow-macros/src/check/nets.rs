@@ -28,8 +28,8 @@ pub(super) fn visit(steps: &[Step], f: &mut impl FnMut(&Block, &Shape)) {
         match &step.kind {
             StepKind::Block(block) => f(block, &step.input),
             StepKind::Repeat { body, .. } => visit(body, f),
-            StepKind::Unrolled { iterations, .. } => visit(&iterations[0], f),
-            StepKind::Multiscale { levels, .. } => visit(&levels[0].body, f),
+            StepKind::Unrolled(iterations) => visit(&iterations[0], f),
+            StepKind::Multiscale(levels) => visit(&levels[0].body, f),
             StepKind::Use(_) | StepKind::Hole => {}
         }
     }
@@ -71,7 +71,7 @@ fn module(flow: &Architecture, block: &Block, path: &Path, input: &Shape, report
         let help =
             "its Lipschitz bound must be certified: write `mlp(…)`, `conv(…)` or `resnet(…)`";
         report.error(place, message, help);
-    } else if input.is_generic() || flow.header.context.as_ref().is_some_and(|c| c.generic) {
+    } else if input.is_generic() || flow.header.context.size().is_some_and(|c| c.generic) {
         let message = format!("a module of your own on {input}, which depends on a parameter");
         let help = "a dfdx module is sized by its types: it needs numbers or named constants";
         report.error(place, message, help);

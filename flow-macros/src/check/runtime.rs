@@ -6,11 +6,7 @@ use crate::catalog::{Argument, Kind, BLOCKS, NETS};
 use crate::report::{list, Place, Report};
 
 /// Every block, variant, net and argument that is used has landed.
-pub(super) fn landed(flow: &Architecture, report: &Report) {
-    // A flow with other errors is not helped by this one.
-    if !report.is_empty() {
-        return;
-    }
+pub(crate) fn landed(flow: &Architecture, report: &Report) {
     visit(&flow.steps, &mut |block, input| {
         if block_landed(block, input, report) {
             arguments(&block.arguments, report);

@@ -2,9 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, ToTokens};
-use syn::{Attribute, Meta};
+use syn::{Attribute, Ident, Meta};
 
-use super::arguments;
+use super::{arguments, header};
 use crate::architecture::{Attributes, Base, Contract, ContractKind};
 use crate::catalog::{Argument, Kind, Variant};
 use crate::parse;
@@ -31,7 +31,7 @@ const BASES: &[Variant] = &[
 
 static BASE: &[Argument] = &[Argument::required("base", Kind::OneOf(BASES))];
 
-pub(super) fn attributes(flow: &Flow, report: &Report) -> Attributes {
+pub(super) fn attributes(flow: &Flow, parameters: &[Ident], report: &Report) -> Attributes {
     let mut all = Attributes {
         docs: Vec::new(),
         everywhere: Vec::new(),
@@ -52,7 +52,7 @@ pub(super) fn attributes(flow: &Flow, report: &Report) -> Attributes {
             ),
             "base" => {
                 base_seen = true;
-                if let Some(base) = base(attribute, flow, report) {
+                if let Some(base) = base(attribute, parameters, report) {
                     all.base = base;
                 }
             }
@@ -218,7 +218,7 @@ impl syn::parse::Parse for Budget {
     }
 }
 
-fn base(attribute: &Attribute, flow: &Flow, report: &Report) -> Option<Base> {
+fn base(attribute: &Attribute, parameters: &[Ident], report: &Report) -> Option<Base> {
     let help = "the bases are `normal`, `uniform`, `logistic` and `mixture(components)`";
     let meta = list_of(attribute, help, report)?;
     let given = match parse::attribute(meta) {
@@ -228,14 +228,17 @@ fn base(attribute: &Attribute, flow: &Flow, report: &Report) -> Option<Base> {
             return None;
         }
     };
-    let parameters: Vec<_> = flow.parameters.iter().map(|p| p.ident.clone()).collect();
     let call = arguments::Call { name: "base", place: Place::of(attribute), given: &given };
-    let resolved = arguments::resolve(&call, BASE, &parameters, report)?;
+    let resolved = arguments::resolve(&call, BASE, parameters, report)?;
     let choice = resolved.choice("base");
     Some(match choice.name {
         "uniform" => Base::Uniform,
         "logistic" => Base::Logistic,
-        "mixture" => Base::Mixture(choice.arguments.count("components").clone()),
+        "mixture" => {
+            let components = choice.arguments.count("components");
+            header::only_plain(components, report)?;
+            Base::Mixture(components.clone())
+        }
         _ => Base::Normal,
     })
 }

@@ -4,7 +4,7 @@ use quote::ToTokens;
 use syn::Ident;
 
 use super::attributes;
-use crate::architecture::{Header, Shape};
+use crate::architecture::{Context, Header, Shape};
 use crate::dim::{evaluate, Dim};
 use crate::report::{suggest, Place, Report};
 use crate::syntax::{self, DimValue, Flow};
@@ -12,25 +12,21 @@ use crate::syntax::{self, DimValue, Flow};
 /// Counts and elements beyond this are slips: no tensor of that size fits a machine.
 const MOST: u64 = u32::MAX as u64;
 
-pub(super) fn header(flow: &Flow, report: &Report) -> Option<Header> {
-    let attributes = attributes::attributes(flow, report);
-    let parameters: Vec<Ident> = flow.parameters.iter().map(|p| p.ident.clone()).collect();
-    let event = flow.event.as_ref()?;
-    let event = self::event(event, &parameters, report);
-    let context = flow.given.as_ref().map(|given| context(given, &parameters, report));
-    let context = match context {
-        Some(None) => return None,
-        Some(size) => size,
-        None => None,
+pub(super) fn header(flow: &Flow, parameters: &[Ident], report: &Report) -> Header {
+    let attributes = attributes::attributes(flow, parameters, report);
+    let event = flow.event.as_ref().and_then(|event| self::event(event, parameters, report));
+    let context = match &flow.given {
+        None => Context::None,
+        Some(given) => context(given, parameters, report).map_or(Context::Unknown, Context::Size),
     };
-    Some(Header {
+    Header {
         attributes,
         visibility: flow.visibility.clone(),
         name: flow.name.clone(),
         parameters: flow.parameters.clone(),
-        event: event?,
+        event: event.unwrap_or(Shape::Unknown),
         context,
-    })
+    }
 }
 
 pub(super) fn event(event: &syntax::Event, parameters: &[Ident], report: &Report) -> Option<Shape> {
@@ -59,7 +55,11 @@ pub(super) fn event(event: &syntax::Event, parameters: &[Ident], report: &Report
     }
     let dims: Option<Vec<Dim>> =
         event.dims.iter().map(|dim| size(dim, "a dimension", parameters, report)).collect();
-    let shape = match dims?.as_slice() {
+    let dims = dims?;
+    for dim in &dims {
+        only_plain(dim, report)?;
+    }
+    let shape = match dims.as_slice() {
         [features] => Shape::Vector(features.clone()),
         [c, h, w] => Shape::Image([c.clone(), h.clone(), w.clone()]),
         _ => return None,
@@ -71,6 +71,20 @@ pub(super) fn event(event: &syntax::Event, parameters: &[Ident], report: &Report
         return None;
     }
     Some(shape)
+}
+
+/// Stable Rust has no arithmetic on const parameters in types.
+pub(super) fn only_plain(dim: &Dim, report: &Report) -> Option<()> {
+    if !dim.is_generic_arithmetic() {
+        return Some(());
+    }
+    let message = format!("the size `{dim}` is computed from a parameter");
+    report.error(
+        dim.place,
+        message,
+        "stable Rust has no arithmetic on const parameters: make it one of its own",
+    );
+    None
 }
 
 /// A context is a vector in this version.

@@ -12,17 +12,11 @@ use crate::architecture::Architecture;
 use crate::report::Report;
 use crate::syntax::Flow;
 
-/// `None` where the header is broken; its errors are in the report.
-pub(crate) fn lower(flow: &Flow, report: &Report) -> Option<Architecture> {
-    let header = header::header(flow, report);
+/// Always an architecture, if one with holes: errors are in the report.
+pub(crate) fn lower(flow: &Flow, report: &Report) -> Architecture {
     let parameters: Vec<_> = flow.parameters.iter().map(|p| p.ident.clone()).collect();
+    let header = header::header(flow, &parameters, report);
     let nodes = items::nodes(&flow.items, &parameters, report);
-    let header = header?;
-    let placed = shapes::place(&nodes, &header, report);
-    Some(Architecture {
-        header,
-        steps: placed.steps,
-        latent: placed.latent,
-        assertions: placed.assertions,
-    })
+    let shapes::Placed { steps, latent, assertions } = shapes::place(&nodes, &header, report);
+    Architecture { header, steps, latent, assertions }
 }

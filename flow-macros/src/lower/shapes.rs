@@ -25,7 +25,7 @@ pub(super) struct Placed {
 
 pub(super) fn place(nodes: &[Node], header: &Header, report: &Report) -> Placed {
     let mut placer = Placer { report, assertions: Vec::new(), steps: 0 };
-    for dim in header.event.dims().into_iter().chain(&header.context) {
+    for dim in header.event.dims().into_iter().chain(header.context.size()) {
         placer.at_least(dim, 1, "a dimension of 0".into());
     }
     if nodes.is_empty() && report.is_empty() {
@@ -111,9 +111,8 @@ impl Placer<'_> {
     ) -> (StepKind, Shape) {
         self.at_least(count, 1, "a count of 0".into());
         let (first, output) = self.sequence(body, input.clone());
-        let keyword = keyword.clone();
         if matches!(output, Shape::Unknown) || output.same(input) {
-            let kind = StepKind::Repeat { keyword, count: count.clone(), body: first };
+            let kind = StepKind::Repeat { count: count.clone(), body: first };
             return (kind, output);
         }
         let count = match count.value {
@@ -124,7 +123,7 @@ impl Placer<'_> {
                 let help = format!(
                     "a body that changes the shape is unrolled: at most {MOST_UNROLLED} times"
                 );
-                self.report.error(&keyword, message, help);
+                self.report.error(keyword, message, help);
                 return (StepKind::Hole, Shape::Unknown);
             }
             None => {
@@ -148,8 +147,8 @@ impl Placer<'_> {
                 break;
             }
         }
-        self.limit(&keyword);
-        (StepKind::Unrolled { keyword, iterations }, shape)
+        self.limit(keyword);
+        (StepKind::Unrolled(iterations), shape)
     }
 
     fn multiscale(
@@ -180,13 +179,12 @@ impl Placer<'_> {
             let stop = !last && kept.is_none();
             placed.push(Level { body, output: output.clone(), kept });
             if stop || matches!(output, Shape::Unknown) {
-                let kind = StepKind::Multiscale { keyword: keyword.clone(), levels: placed };
-                return (kind, Shape::Unknown);
+                return (StepKind::Multiscale(placed), Shape::Unknown);
             }
         }
         self.limit(keyword);
         let latent = input.elements().map_or(Shape::Unknown, Shape::Vector);
-        (StepKind::Multiscale { keyword: keyword.clone(), levels: placed }, latent)
+        (StepKind::Multiscale(placed), latent)
     }
 
     /// The share of the features that goes on is a whole number, at least one, and not all.

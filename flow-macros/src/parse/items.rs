@@ -147,6 +147,8 @@ fn use_block(input: ParseStream<'_>, report: &Report) -> Parse<UseBlock> {
     }
     let mut event = None;
     if input.peek(Token![->]) {
+        // Two punctuation marks.
+        skip(input);
         skip(input);
         event = Some(header::event(input)?);
     }

@@ -21,16 +21,24 @@ pub(crate) struct Parsed {
     pub(crate) report: Report,
 }
 
-pub(crate) fn flows(tokens: TokenStream) -> Result<Vec<Parsed>, Problem> {
+pub(crate) fn flows(tokens: TokenStream) -> Vec<Parsed> {
+    let mut flows = Vec::new();
     let all = |input: ParseStream<'_>| {
-        let mut flows = Vec::new();
         while !input.is_empty() {
             let report = Report::new();
             flows.push(Parsed { flow: header::flow(input, &report), report });
         }
-        Ok(flows)
+        Ok(())
     };
-    all.parse2(tokens).map_err(explain("a flow is `struct Name: Vector<3> { … }`"))
+    if let Err(error) = all.parse2(tokens) {
+        // syn's own, about tokens that nobody read: of use only where nothing else is wrong.
+        if flows.iter().all(|flow| flow.report.is_empty()) {
+            let report = Report::new();
+            report.add(explain("a flow is `struct Name: Vector<3> { … }`")(error));
+            flows.push(Parsed { flow: None, report });
+        }
+    }
+    flows
 }
 
 /// A parse error that says what to write.
