@@ -6,7 +6,7 @@ use crate::dim::Dim;
 use crate::report::{Place, Report};
 
 /// Element moves that the simulation may spend; beyond it stays silent.
-const WORK: u64 = 50_000_000;
+const WORK: u64 = 4_000_000;
 
 /// In a flow with two or more couplings every feature is transformed by something. The elements
 /// are followed through permutations, squeezes and halves; where that is not possible (a shuffle,

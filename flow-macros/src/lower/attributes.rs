@@ -257,7 +257,12 @@ fn krate(attribute: &Attribute, report: &Report) -> Option<TokenStream> {
     match given.as_slice() {
         [syntax::Argument { name: Some(name), value }] if name == "crate" => match &value.kind {
             ValueKind::Constant(syntax::DimValue::Path(path)) => Some(path.to_token_stream()),
-            ValueKind::Name(call) if call.arguments.is_empty() => Some(call.name.to_token_stream()),
+            ValueKind::Name(call)
+                if call.arguments.is_empty()
+                    && syn::parse2::<syn::Path>(call.name.to_token_stream()).is_ok() =>
+            {
+                Some(call.name.to_token_stream())
+            }
             _ => {
                 let message = format!("`crate` is {}, not a path", value.describe());
                 report.error(value.place, message, HELP);

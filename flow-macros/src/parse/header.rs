@@ -4,7 +4,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{token, Attribute, GenericParam, Generics, Ident, Token, Visibility};
 
-use super::{braces, drain, explain, found, items, problem, skip, values, Parse};
+use super::{braces, explain, found, items, problem, skip, values, Parse};
 use crate::report::{suggest, Place, Report};
 use crate::syntax::{Event, Flow};
 
@@ -136,15 +136,11 @@ pub(super) fn event(input: ParseStream<'_>) -> Parse<Event> {
 
 /// Goes on after the braces of this flow, or before the next one.
 fn recover(input: ParseStream<'_>) {
-    while !input.is_empty() {
+    while !input.is_empty() && !input.peek(Token![struct]) {
         let last = input.peek(token::Brace) || input.peek(Token![;]);
         skip(input);
-        if last {
-            return;
-        }
-        if input.peek(Token![struct]) || input.peek(Token![pub]) || input.peek(Token![#]) {
+        if last || input.peek(Token![pub]) || input.peek(Token![#]) {
             return;
         }
     }
-    drain(input);
 }
