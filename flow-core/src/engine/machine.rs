@@ -32,6 +32,7 @@ pub(crate) struct Machine<A: Architecture<E>, E: Scalar> {
     layout: Arc<Layout>,
     state: Arc<State<E>>,
     spare: Arc<Spare<E>>,
+    noise: Noise,
 }
 
 impl<A: Architecture<E>, E: Scalar> Clone for Machine<A, E> {
@@ -42,6 +43,7 @@ impl<A: Architecture<E>, E: Scalar> Clone for Machine<A, E> {
             layout: self.layout.clone(),
             state: self.state.clone(),
             spare: self.spare.clone(),
+            noise: self.noise.clone(),
         }
     }
 }
@@ -81,9 +83,15 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             layout: Arc::new(layout),
             state: Arc::new(state),
             spare: Arc::new(spare),
+            noise: Noise::seed(0),
         };
         machine.change(|_| Ok(()))?;
         Ok(machine)
+    }
+
+    /// The same machine with other random numbers for the blocks that draw any.
+    pub(crate) fn drawing(&self, noise: Noise) -> Self {
+        Self { noise, ..self.clone() }
     }
 
     pub(crate) fn blocks(&self) -> &A {
@@ -160,7 +168,8 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             let context = self.rows_of(context, &range);
             let mut none = Gradients::default();
             let mut pass =
-                Pass::new(numbers.len(), &self.state, context, &mut workspace, &mut none);
+                Pass::new(numbers.len(), &self.state, context, &mut workspace, &mut none)
+                    .drawing(&self.noise, range.start);
             if let Some(memory) = keep {
                 pass = pass.keeping(memory);
             }
