@@ -147,10 +147,10 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
             let (found, expected) = (values.len(), entry.range.len());
             return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
         }
-        self.machine.change(|state| {
+        self.machine.change(|all| {
             let all = match entry.role {
-                Role::Parameter => &mut state.values.parameters,
-                Role::Buffer(_) => &mut state.values.buffers,
+                Role::Parameter => &mut all.parameters,
+                Role::Buffer(_) => &mut all.buffers,
             };
             all[entry.range].copy_from_slice(values);
             Ok(())
