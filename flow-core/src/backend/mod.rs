@@ -1,0 +1,18 @@
+//! Where a flow computes.
+//!
+//! The kernels that blocks are made of live here, one folder a backend, so that blocks themselves
+//! hold no hand-tuned loops.
+
+pub(crate) mod cpu;
+
+use dfdx::prelude::Cpu;
+
+/// A device that flows run on. [`Cpu`], dfdx's own, is the only one in this version.
+pub trait Backend: Clone + Default + Send + Sync + sealed::Sealed + 'static {}
+
+impl Backend for Cpu {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for dfdx::prelude::Cpu {}
+}

@@ -1,0 +1,43 @@
+//! Base distributions: what latents are distributed as.
+//!
+//! A base adds its log-density to each row's log-determinant, and its gradient to that of the
+//! latents. An image's latent arrives here flattened by channels, rows and columns.
+
+use crate::engine::{Builder, Pass, State};
+use crate::{Noise, Result, Scalar};
+
+mod logistic;
+mod mixture;
+mod normal;
+mod uniform;
+
+pub use logistic::Logistic;
+pub use mixture::Mixture;
+pub use normal::Normal;
+pub use uniform::Uniform;
+
+/// A distribution over vectors of some size, with trained parameters or none.
+pub trait Base<E: Scalar>: Send + Sync + Sized + 'static {
+    /// As it stands in `#[base(...)]`.
+    fn name() -> String;
+
+    /// A base for latents of `size` numbers. Its parameters stand under `base.`.
+    fn new(builder: &mut Builder<E>, size: usize) -> Result<Self>;
+
+    /// Adds `log p(z)` in nats of each row to `out`: −∞ outside the support.
+    fn log_prob(&self, pass: &mut Pass<'_, E>, z: &[E], out: &mut [E]);
+
+    /// Adds `weights[row] · ∂ log p(z)/∂z` to `gradient`, and the parameters' gradients.
+    fn log_prob_vjp(&self, pass: &mut Pass<'_, E>, z: &[E], weights: &[E], gradient: &mut [E]);
+
+    /// Fills `out` with samples: row `i` of it is sample `first + i` of the stream. A temperature
+    /// scales the spread of each component around its centre: 1 is the distribution itself.
+    fn sample(
+        &self,
+        state: &State<E>,
+        noise: &Noise,
+        first: usize,
+        temperature: f64,
+        out: &mut [E],
+    );
+}

@@ -1,0 +1,37 @@
+use super::Base;
+use crate::engine::{Builder, Pass, State};
+use crate::{Noise, Result, Scalar};
+
+/// Independent uniforms on [0, 1]: `log p(z) = 0` inside the cube and −∞ outside.
+#[derive(Clone, Debug)]
+pub struct Uniform {
+    size: usize,
+}
+
+impl<E: Scalar> Base<E> for Uniform {
+    fn name() -> String {
+        "uniform".into()
+    }
+
+    fn new(_: &mut Builder<E>, size: usize) -> Result<Self> {
+        Ok(Self { size })
+    }
+
+    fn log_prob(&self, _: &mut Pass<'_, E>, z: &[E], out: &mut [E]) {
+        for (row, out) in z.chunks_exact(self.size).zip(out) {
+            if !row.iter().all(|&v| v >= E::zero() && v <= E::one()) {
+                *out = E::neg_infinity();
+            }
+        }
+    }
+
+    fn log_prob_vjp(&self, _: &mut Pass<'_, E>, _: &[E], _: &[E], _: &mut [E]) {}
+
+    fn sample(&self, _: &State<E>, noise: &Noise, first: usize, temperature: f64, out: &mut [E]) {
+        let start = (first * self.size) as u64;
+        for (i, value) in out.iter_mut().enumerate() {
+            let centred = noise.uniform(start + i as u64) - 0.5;
+            *value = E::of(0.5 + temperature * centred);
+        }
+    }
+}

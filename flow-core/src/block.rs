@@ -1,0 +1,251 @@
+//! The contract between the engine and a block.
+//!
+//! A block is a bijection with parameters. It works in place on plain buffers: `x` holds
+//! `pass.rows()` samples, row after row (images channels-last), and every block keeps the number of
+//! entries of a sample. A pass calls the blocks of a flow in their order, and their vector-Jacobian
+//! products in the reverse order, so what a block [saves](Pass::save) in a pass comes back from
+//! [`Pass::restore`] in its own product, last in, first out.
+
+use crate::engine::{Builder, Pass, Setup, State, Values};
+use crate::{Result, Scalar, Shape};
+
+/// An invertible map between samples, with its log-determinant and gradients.
+///
+/// Each of the four passes transforms `x` in place. [`forward`](Self::forward) adds
+/// `log |det ∂z/∂x|` of each row to `log_det`, [`inverse`](Self::inverse) adds
+/// `log |det ∂x/∂z|`. The products take the gradient of a loss with respect to their pass's output
+/// in `gradient` and leave that with respect to its input there; gradients of parameters are added
+/// to [`Pass::gradient`], those of the context to [`Pass::context_gradient`].
+///
+/// ```
+/// use flow_core::prelude::*;
+/// use flow_core::{Block, Builder, Pass};
+///
+/// /// `z = -x`.
+/// struct Negate;
+///
+/// impl<E: Scalar> Block<E> for Negate {
+///     fn forward(&self, _: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
+///         x.iter_mut().for_each(|v| *v = -*v);
+///         Ok(())
+///     }
+///     fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], l: &mut [E]) -> Result<()> {
+///         self.forward(pass, z, l)
+///     }
+///     fn forward_vjp(&self, pass: &mut Pass<'_, E>, g: &mut [E], _: &[E]) -> Result<()> {
+///         self.forward(pass, g, &mut [])
+///     }
+///     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, g: &mut [E], _: &[E]) -> Result<()> {
+///         self.forward(pass, g, &mut [])
+///     }
+/// }
+/// ```
+pub trait Block<E: Scalar>: Send + Sync + 'static {
+    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin.
+    const COMPOSITE: bool = false;
+
+    /// Data to latent.
+    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()>;
+
+    /// Latent to data.
+    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()>;
+
+    /// The vector-Jacobian product of [`forward`](Self::forward): `gradient` holds the loss's
+    /// gradient by `z` and becomes that by `x`; `log_det` holds the loss's gradient by each row's
+    /// log-determinant.
+    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()>;
+
+    /// The vector-Jacobian product of [`inverse`](Self::inverse).
+    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()>;
+
+    /// Computes what depends on the weights alone, once for each change of them.
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        let _ = (values, derived);
+        Ok(())
+    }
+
+    /// Carries the gradient of derived values on to the parameters, once for each pass.
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        let _ = (state, derived_gradient, gradient);
+        Ok(())
+    }
+
+    /// Sets parameters from a first batch, which arrives as this block's input. A composite calls
+    /// [`Setup::initialize`] for each child.
+    fn initialize(&self, setup: &mut Setup<'_, E>, x: &mut [E]) -> Result<()> {
+        let _ = (setup, x);
+        Ok(())
+    }
+
+    /// Brings parameters back into their domain after an optimiser's step.
+    fn project(&self, values: &mut Values<E>) {
+        let _ = values;
+    }
+
+    /// What holds for this block at every weight.
+    fn facts(&self) -> Facts {
+        Facts::UNKNOWN
+    }
+}
+
+/// What kind of log-determinant a block has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDet {
+    /// 0 for every input and weight.
+    Zero,
+    /// The same for every input.
+    Constant,
+    /// Depends on the input.
+    Varying,
+}
+
+/// What holds for a block at every weight, known from its architecture alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// The inverse has a closed form.
+    pub analytic_inverse: bool,
+    /// The kind of log-determinant.
+    pub log_det: LogDet,
+    /// Both directions have a finite Lipschitz constant at every weight.
+    pub bi_lipschitz: bool,
+    /// Activations can be recomputed from the block's output.
+    pub memory_saving: bool,
+    /// A Lipschitz constant of the forward direction for all weights, infinite where none exists.
+    pub forward: f64,
+    /// A Lipschitz constant of the inverse for all weights, infinite where none exists.
+    pub inverse: f64,
+}
+
+impl Facts {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        analytic_inverse: false,
+        log_det: LogDet::Varying,
+        bi_lipschitz: false,
+        memory_saving: false,
+        forward: f64::INFINITY,
+        inverse: f64::INFINITY,
+    };
+
+    /// An isometry with a closed inverse, such as a permutation.
+    pub const ISOMETRY: Self = Self {
+        analytic_inverse: true,
+        log_det: LogDet::Zero,
+        bi_lipschitz: true,
+        memory_saving: true,
+        forward: 1.0,
+        inverse: 1.0,
+    };
+
+    /// The facts of this block followed by another.
+    pub const fn then(self, next: Self) -> Self {
+        let log_det = match (self.log_det, next.log_det) {
+            (LogDet::Zero, LogDet::Zero) => LogDet::Zero,
+            (LogDet::Varying, _) | (_, LogDet::Varying) => LogDet::Varying,
+            _ => LogDet::Constant,
+        };
+        Self {
+            analytic_inverse: self.analytic_inverse && next.analytic_inverse,
+            log_det,
+            bi_lipschitz: self.bi_lipschitz && next.bi_lipschitz,
+            memory_saving: self.memory_saving && next.memory_saving,
+            forward: self.forward * next.forward,
+            inverse: self.inverse * next.inverse,
+        }
+    }
+
+    /// The facts of `count` such blocks in a row.
+    pub const fn repeated(self, count: usize) -> Self {
+        let mut all = Self::ISOMETRY;
+        let mut i = 0;
+        while i < count {
+            all = all.then(self);
+            i += 1;
+        }
+        all
+    }
+}
+
+/// Where a component stands in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The shape of its input.
+    pub input: Shape,
+    /// The shape that the flow expects of its output.
+    pub output: Shape,
+    /// Numbers a row of the flow's context, 0 where it has none.
+    pub context: usize,
+}
+
+/// What may stand after `use` in a flow: a block of one's own, or another flow.
+///
+/// ```
+/// use flow_core::prelude::*;
+/// use flow_core::{Block, Builder, Component, Facts, Pass, Site};
+/// # struct Negate;
+/// # impl<E: Scalar> Block<E> for Negate {
+/// #     fn forward(&self, _: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
+/// #         x.iter_mut().for_each(|v| *v = -*v);
+/// #         Ok(())
+/// #     }
+/// #     fn inverse(&self, p: &mut Pass<'_, E>, z: &mut [E], l: &mut [E]) -> Result<()> { self.forward(p, z, l) }
+/// #     fn forward_vjp(&self, p: &mut Pass<'_, E>, g: &mut [E], _: &[E]) -> Result<()> { self.forward(p, g, &mut []) }
+/// #     fn inverse_vjp(&self, p: &mut Pass<'_, E>, g: &mut [E], _: &[E]) -> Result<()> { self.forward(p, g, &mut []) }
+/// # }
+/// impl<E: Scalar> Component<E> for Negate {
+///     type Block = Self;
+///     type Arguments = ();
+///     const FACTS: Facts = Facts::ISOMETRY;
+///     fn component(_: &mut Builder<E>, _: Site, _: ()) -> Result<Self> {
+///         Ok(Self)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand after `use` in a flow",
+    label = "neither a flow nor a block",
+    note = "implement `flow_core::Component` for it: see \"Blocks of one's own\" in the crate's documentation"
+)]
+pub trait Component<E: Scalar> {
+    /// The block that stands in the flow.
+    type Block: Block<E>;
+
+    /// What stands in parentheses after the path, as a tuple.
+    type Arguments;
+
+    /// What the contracts of a flow may assume of it.
+    const FACTS: Facts = Facts::UNKNOWN;
+
+    /// The one shape it takes, or any.
+    const INPUT: Option<Shape> = None;
+
+    /// The one shape it gives, or that of its input.
+    const OUTPUT: Option<Shape> = None;
+
+    /// Numbers a row of the context it needs.
+    const CONTEXT: usize = 0;
+
+    /// Builds the block with its starting weights.
+    fn component(
+        builder: &mut Builder<E>,
+        site: Site,
+        arguments: Self::Arguments,
+    ) -> Result<Self::Block>;
+}
+
+/// A block's line in the summary of a flow, as the compiler derived it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Item {
+    /// Its path with `*` for iterations: `steps.*.0`.
+    pub path: &'static str,
+    /// The block as it stands in the source.
+    pub text: &'static str,
+    /// How often it is repeated.
+    pub count: usize,
+    /// The shape of its input.
+    pub input: Shape,
+    /// The shape of its output.
+    pub output: Shape,
+    /// What holds at every weight.
+    pub facts: Facts,
+}

@@ -1,0 +1,29 @@
+//! What runs under the tensors: parameters, workspaces and passes on plain buffers.
+//!
+//! One batch's path: [`Machine`] cuts the rows into groups, gives each group a [`Workspace`], and
+//! runs all blocks of the flow on it through a [`Pass`]; the groups' parameter gradients are added
+//! in a fixed tree, so that the number of threads never changes a result.
+
+mod batch;
+mod builder;
+mod layout;
+mod machine;
+mod mirror;
+mod operation;
+mod pass;
+mod setup;
+mod state;
+mod workspace;
+
+pub use builder::{Builder, Start};
+pub use layout::{BufferKind, Buffers, Derived, Entry, Layout, Parameter, Role};
+pub use pass::Pass;
+pub use setup::Setup;
+pub use state::{State, Values};
+pub use workspace::{Buffer, Workspace};
+
+pub use operation::JoinTape;
+
+pub(crate) use machine::{Direction, Machine};
+pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
+pub(crate) use operation::{adds_to, check, read, split, Given, Operator};

@@ -1,0 +1,307 @@
+//! What a block sees of one row group's pass.
+
+use super::layout::{Buffers, Derived, Parameter};
+use super::state::State;
+use super::workspace::{Buffer, Workspace};
+use crate::{Block, Memory, Noise, Result, Scalar};
+
+/// Gradients that one row group gathers.
+#[derive(Debug, Default)]
+pub(crate) struct Gradients<E> {
+    pub(crate) parameters: Vec<E>,
+    pub(crate) derived: Vec<E>,
+    pub(crate) context: Vec<E>,
+}
+
+/// One pass over one group of rows: weights, context, workspace and gradients.
+///
+/// Blocks read their parameters from it, [`take`](Self::take) buffers, [`save`](Self::save) what
+/// their product needs when [`saving`](Self::saving), and add to gradients.
+pub struct Pass<'a, E: Scalar> {
+    rows: usize,
+    state: &'a State<E>,
+    context: &'a [E],
+    workspace: &'a mut Workspace<E>,
+    gradients: &'a mut Gradients<E>,
+    saving: bool,
+    memory: Memory,
+    /// The leaf that runs now; between leaves, the one on the latent side.
+    leaf: usize,
+    noise: Noise,
+    first_row: usize,
+    watch: Watch,
+}
+
+/// Looks for the first block whose output is not finite.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Off,
+    On,
+    Found(usize),
+}
+
+impl<'a, E: Scalar> Pass<'a, E> {
+    pub(crate) fn new(
+        rows: usize,
+        state: &'a State<E>,
+        context: &'a [E],
+        workspace: &'a mut Workspace<E>,
+        gradients: &'a mut Gradients<E>,
+    ) -> Self {
+        Self {
+            rows,
+            state,
+            context,
+            workspace,
+            gradients,
+            saving: false,
+            memory: Memory::Stored,
+            leaf: 0,
+            noise: Noise::seed(0),
+            first_row: 0,
+            watch: Watch::Off,
+        }
+    }
+
+    /// Keeps what the products need, in the way `memory` says.
+    pub(crate) fn keeping(mut self, memory: Memory) -> Self {
+        self.saving = memory == Memory::Stored;
+        self.memory = memory;
+        self
+    }
+
+    /// Takes back what a pass with the same `memory` kept.
+    pub(crate) fn replaying(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Starts at another leaf than the first: inverses and products walk from the last one down.
+    pub(crate) fn from_leaf(mut self, leaf: usize) -> Self {
+        self.leaf = leaf;
+        self
+    }
+
+    /// Draws from `noise`, as the rows of a batch from `first_row` on.
+    pub(crate) fn drawing(mut self, noise: &Noise, first_row: usize) -> Self {
+        self.noise = noise.clone();
+        self.first_row = first_row;
+        self
+    }
+
+    pub(crate) fn watching(mut self) -> Self {
+        self.watch = Watch::On;
+        self
+    }
+
+    /// The first leaf whose output was not finite.
+    pub(crate) fn first_non_finite(&self) -> Option<usize> {
+        match self.watch {
+            Watch::Found(leaf) => Some(leaf),
+            Watch::Off | Watch::On => None,
+        }
+    }
+
+    /// Whether a product will follow.
+    pub(crate) fn keeps(&self) -> bool {
+        self.saving || self.memory == Memory::Recomputed
+    }
+
+    /// Samples in this group.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The context, row after row; empty where the flow has none.
+    pub fn context(&self) -> &'a [E] {
+        self.context
+    }
+
+    /// The random numbers of one row in the block that runs now: the same in a pass and its
+    /// product, and on any number of threads. [`View::noise`](crate::View::noise) chooses them;
+    /// without, they are fixed.
+    pub fn noise(&self, row: usize) -> Noise {
+        self.noise.at(self.leaf as u64).at((self.first_row + row) as u64)
+    }
+
+    /// A parameter's numbers.
+    pub fn parameter(&self, slot: &Parameter) -> &'a [E] {
+        self.state.values.parameter(slot)
+    }
+
+    /// A buffer's numbers.
+    pub fn buffer(&self, slot: &Buffers) -> &'a [E] {
+        self.state.values.buffer(slot)
+    }
+
+    /// What [`Block::prepare`] computed.
+    pub fn derived(&self, slot: &Derived) -> &'a [E] {
+        slot.of(&self.state.derived)
+    }
+
+    /// The weights as a whole.
+    pub fn state(&self) -> &'a State<E> {
+        self.state
+    }
+
+    /// Whether the block must [`save`](Self::save) what its product will need.
+    pub fn saving(&self) -> bool {
+        self.saving
+    }
+
+    /// A buffer of `len` numbers whose content is left over from earlier use.
+    pub fn take(&mut self, len: usize) -> Buffer<E> {
+        self.workspace.take(len)
+    }
+
+    /// A buffer of `len` zeros.
+    pub fn take_zeroed(&mut self, len: usize) -> Buffer<E> {
+        let mut buffer = self.workspace.take(len);
+        buffer.fill(E::zero());
+        buffer
+    }
+
+    /// A buffer with a copy of `content`.
+    pub fn take_copy(&mut self, content: &[E]) -> Buffer<E> {
+        let mut buffer = self.workspace.take(content.len());
+        buffer.copy_from_slice(content);
+        buffer
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&mut self, buffer: Buffer<E>) {
+        self.workspace.give(buffer);
+    }
+
+    /// Keeps a buffer for the block's product.
+    pub fn save(&mut self, buffer: Buffer<E>) {
+        self.workspace.save(buffer);
+    }
+
+    /// Keeps a buffer for the block's product if there will be one, else gives it back.
+    pub fn save_or_give(&mut self, buffer: Buffer<E>) {
+        if self.saving {
+            self.save(buffer);
+        } else {
+            self.give(buffer);
+        }
+    }
+
+    /// The buffer saved last: last in, first out.
+    pub fn restore(&mut self) -> Buffer<E> {
+        self.workspace.restore()
+    }
+
+    /// Where a parameter's gradient is added.
+    pub fn gradient(&mut self, slot: &Parameter) -> &mut [E] {
+        slot.of_mut(&mut self.gradients.parameters)
+    }
+
+    /// Where a derived value's gradient is added.
+    pub fn derived_gradient(&mut self, slot: &Derived) -> &mut [E] {
+        slot.of_mut(&mut self.gradients.derived)
+    }
+
+    /// Where the context's gradient is added, row after row.
+    pub fn context_gradient(&mut self) -> &mut [E] {
+        &mut self.gradients.context
+    }
+
+    /// Runs a block's forward direction.
+    pub fn forward<B: Block<E>>(
+        &mut self,
+        block: &B,
+        x: &mut [E],
+        log_det: &mut [E],
+    ) -> Result<()> {
+        if B::COMPOSITE {
+            return block.forward(self, x, log_det);
+        }
+        self.before(x);
+        block.forward(self, x, log_det)?;
+        self.look(x, log_det);
+        self.leaf += 1;
+        Ok(())
+    }
+
+    /// Runs a block's inverse direction.
+    pub fn inverse<B: Block<E>>(
+        &mut self,
+        block: &B,
+        z: &mut [E],
+        log_det: &mut [E],
+    ) -> Result<()> {
+        if B::COMPOSITE {
+            return block.inverse(self, z, log_det);
+        }
+        self.before(z);
+        self.leaf -= 1;
+        block.inverse(self, z, log_det)?;
+        self.look(z, log_det);
+        Ok(())
+    }
+
+    /// Runs the vector-Jacobian product of a block's forward direction.
+    pub fn forward_vjp<B: Block<E>>(
+        &mut self,
+        block: &B,
+        gradient: &mut [E],
+        log_det: &[E],
+    ) -> Result<()> {
+        if B::COMPOSITE {
+            return block.forward_vjp(self, gradient, log_det);
+        }
+        self.leaf -= 1;
+        if self.memory == Memory::Recomputed {
+            self.again(|pass, x, l| block.forward(pass, x, l))?;
+        }
+        block.forward_vjp(self, gradient, log_det)
+    }
+
+    /// Runs the vector-Jacobian product of a block's inverse direction.
+    pub fn inverse_vjp<B: Block<E>>(
+        &mut self,
+        block: &B,
+        gradient: &mut [E],
+        log_det: &[E],
+    ) -> Result<()> {
+        if B::COMPOSITE {
+            return block.inverse_vjp(self, gradient, log_det);
+        }
+        if self.memory == Memory::Recomputed {
+            self.again(|pass, x, l| block.inverse(pass, x, l))?;
+        }
+        block.inverse_vjp(self, gradient, log_det)?;
+        self.leaf += 1;
+        Ok(())
+    }
+
+    /// Keeps a block's input where its activations will be recomputed.
+    fn before(&mut self, x: &[E]) {
+        if self.memory == Memory::Recomputed {
+            let copy = self.take_copy(x);
+            self.save(copy);
+        }
+    }
+
+    /// Runs a block once more on its kept input, this time saving.
+    fn again(
+        &mut self,
+        run: impl FnOnce(&mut Self, &mut [E], &mut [E]) -> Result<()>,
+    ) -> Result<()> {
+        let mut x = self.restore();
+        let mut log_det = self.take_zeroed(self.rows);
+        self.saving = true;
+        let ran = run(self, &mut x, &mut log_det);
+        self.saving = false;
+        self.give(log_det);
+        self.give(x);
+        ran
+    }
+
+    fn look(&mut self, x: &[E], log_det: &[E]) {
+        if self.watch == Watch::On && !x.iter().chain(log_det).all(|v| v.is_finite()) {
+            self.watch = Watch::Found(self.leaf);
+        }
+    }
+}

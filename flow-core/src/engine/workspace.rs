@@ -1,0 +1,110 @@
+//! Buffers that are used again and again.
+
+use std::ops::{Deref, DerefMut};
+
+/// A plain buffer on loan from a [`Workspace`].
+#[derive(Debug)]
+pub struct Buffer<E> {
+    data: Vec<E>,
+    len: usize,
+}
+
+impl<E> Deref for Buffer<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        &self.data[..self.len]
+    }
+}
+
+impl<E> DerefMut for Buffer<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        &mut self.data[..self.len]
+    }
+}
+
+/// One row group's memory: free buffers by size, and a stack of what a pass saved for its product.
+///
+/// After a first pass of some size, another of that size allocates nothing.
+#[derive(Debug)]
+pub struct Workspace<E> {
+    free: Vec<Vec<Vec<E>>>,
+    saved: Vec<Buffer<E>>,
+}
+
+impl<E> Default for Workspace<E> {
+    fn default() -> Self {
+        Self { free: Vec::new(), saved: Vec::new() }
+    }
+}
+
+impl<E: Copy + num_traits::Zero> Workspace<E> {
+    /// A buffer of `len` numbers whose content is left over from earlier use.
+    pub fn take(&mut self, len: usize) -> Buffer<E> {
+        let (class, capacity) = size_class(len);
+        if self.free.len() <= class {
+            self.free.resize_with(class + 1, Vec::new);
+        }
+        let data = self.free[class].pop().unwrap_or_else(|| vec![E::zero(); capacity]);
+        Buffer { data, len }
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&mut self, buffer: Buffer<E>) {
+        let (class, _) = size_class(buffer.len);
+        self.free[class].push(buffer.data);
+    }
+
+    /// Keeps a buffer until the matching [`restore`](Self::restore).
+    pub fn save(&mut self, buffer: Buffer<E>) {
+        self.saved.push(buffer);
+    }
+
+    /// The buffer saved last.
+    ///
+    /// # Panics
+    /// Where nothing is saved: a bug of the block that asks.
+    pub fn restore(&mut self) -> Buffer<E> {
+        self.saved.pop().expect("a block restored more buffers than it saved")
+    }
+
+    /// Frees what an unfinished pass has saved.
+    pub fn clear(&mut self) {
+        while let Some(buffer) = self.saved.pop() {
+            self.give(buffer);
+        }
+    }
+}
+
+/// Four classes an octave: at most a quarter of a buffer is unused.
+fn size_class(len: usize) -> (usize, usize) {
+    let len = len.max(4);
+    let octave = (usize::BITS - 1 - (len - 1).max(1).leading_zeros()) as usize;
+    let step = 1usize << octave.saturating_sub(2);
+    let above = (len - (1 << octave)).div_ceil(step);
+    (octave * 5 + above, (1 << octave) + above * step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_holds_its_length_and_little_more() {
+        for len in 1..5000 {
+            let (class, capacity) = size_class(len);
+            assert!(capacity >= len, "{len} in {capacity}");
+            assert!(capacity <= 4.max(len + len.div_ceil(4)), "{len} in {capacity}");
+            assert_eq!(size_class(capacity), (class, capacity), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_returned_buffer_is_used_again() {
+        let mut workspace = Workspace::<f32>::default();
+        let mut first = workspace.take(100);
+        first[99] = 7.0;
+        workspace.give(first);
+        assert_eq!(workspace.take(100)[99], 7.0);
+    }
+}

@@ -1,0 +1,196 @@
+//! Everything that can go wrong at run time.
+
+use std::path::PathBuf;
+
+use crate::Shape;
+
+/// What went wrong, where, what was expected, and what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// A batch without rows.
+    #[error("the {what} has no rows, expected at least one")]
+    EmptyBatch {
+        /// The batch.
+        what: String,
+    },
+
+    /// A row that holds NaN or an infinity.
+    #[error("row {row} of the {what} holds {value} in entry {entry}, expected finite numbers\nhelp: remove or impute such rows first")]
+    NonFinite {
+        /// The batch.
+        what: String,
+        /// The first such row, counted from 0.
+        row: usize,
+        /// The entry in the row, counted from 0.
+        entry: usize,
+        /// What stands there.
+        value: f64,
+    },
+
+    /// Data and context with different numbers of rows.
+    #[error("the data has {rows} rows, but the context has {context_rows}\nhelp: give one context row for each row, or a single one for all")]
+    ContextRows {
+        /// Rows of the data.
+        rows: usize,
+        /// Rows of the context.
+        context_rows: usize,
+    },
+
+    /// A conditional flow that was asked without a context.
+    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context)")]
+    MissingContext {
+        /// The flow.
+        flow: String,
+        /// Numbers a row.
+        expected: usize,
+    },
+
+    /// A buffer of the wrong length.
+    #[error("{what} has {found} numbers, expected {expected}")]
+    Length {
+        /// Which buffer.
+        what: String,
+        /// Its length.
+        found: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+
+    /// A block that was built for another shape.
+    #[error("{block} takes {expected}, but stands where the flow has {found}")]
+    BlockShape {
+        /// The block.
+        block: String,
+        /// The shape where it stands.
+        found: Shape,
+        /// The shape it takes.
+        expected: Shape,
+    },
+
+    /// An option out of its range.
+    #[error("{option} is {found}, expected {expected}")]
+    Option {
+        /// The option.
+        option: String,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+
+    /// A data-dependent block before its first batch.
+    #[error("{block} at {path} was never initialised from data\nhelp: flow.initialize(&batch)? before the first pass, or load trained weights")]
+    NotInitialized {
+        /// The block's name.
+        block: &'static str,
+        /// Where it stands.
+        path: String,
+    },
+
+    /// Numbers that a block cannot invert or evaluate.
+    #[error("{block} at {path}: {reason}")]
+    Block {
+        /// The block's name.
+        block: &'static str,
+        /// Where it stands.
+        path: String,
+        /// What happened, and what to do.
+        reason: String,
+    },
+
+    /// A parameter name or pattern that the flow does not have.
+    #[error("no parameter matches `{pattern}`{}", suggestion(.nearest))]
+    NoSuchParameter {
+        /// What was asked for.
+        pattern: String,
+        /// The nearest name there is.
+        nearest: Option<String>,
+    },
+
+    /// A loss or gradient that is not finite.
+    #[error("the loss became {loss} at step {step}; {origin}\nhelp: {help}")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// Where a non-finite number first appeared.
+        origin: String,
+        /// What to do.
+        help: String,
+    },
+
+    /// The tape of a view was already used.
+    #[error("the tape of this view's context was used by an earlier call, so a gradient would be lost\nhelp: make a new view: flow.given(context.trace(gradients))")]
+    TapeUsed,
+
+    /// One of the two outputs of a pass was dropped with its tape.
+    #[error("the log-determinant was differentiated without the latent of the same pass, whose tape was dropped\nhelp: use both outputs in the loss, or call log_prob")]
+    TapeDropped,
+
+    /// A gradient that could not be computed.
+    #[error("the gradient of dfdx failed: {0}")]
+    Gradient(String),
+
+    /// A file that cannot be read or written.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What happened, and what to do.
+        reason: String,
+    },
+
+    /// A table with a bad cell.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What was found and expected.
+        reason: String,
+    },
+
+    /// A file of weights that belongs to another flow.
+    #[error("{}: the weights do not fit {flow}\n{}", path.display(), .differences.join("\n"))]
+    WeightsDiffer {
+        /// The file.
+        path: PathBuf,
+        /// The flow they were loaded into.
+        flow: String,
+        /// One line for each difference.
+        differences: Vec<String>,
+    },
+}
+
+impl FlowError {
+    /// A file error with its path.
+    pub(crate) fn file(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    /// An option that is out of range.
+    pub(crate) fn option(
+        option: impl ToString,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Self {
+        Self::Option {
+            option: option.to_string(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    match nearest {
+        Some(name) => format!("\nhelp: the nearest name is `{name}`"),
+        None => String::new(),
+    }
+}
+
+/// A result whose error is a [`FlowError`].
+pub type Result<T, E = FlowError> = std::result::Result<T, E>;

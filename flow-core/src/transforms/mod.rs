@@ -1,0 +1,1 @@
+//! The scalar bijections that couplings and autoregressive blocks share.
