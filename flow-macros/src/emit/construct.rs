@@ -110,7 +110,7 @@ fn multiscale(
             Some(kept) => {
                 kind = quote!(#krate::blocks::Level<#body, #kind>);
                 value = quote_spanned! {site=>
-                    #krate::blocks::Level::new(#local, #value, #output, #kept)
+                    #krate::blocks::Level::new(#local, #value?, #output, #kept)
                 };
             }
         }
@@ -119,7 +119,7 @@ fn multiscale(
     let names = (0..levels.len()).map(|index| index.to_string());
     let made = quote_spanned! {site=> {
         #(let #locals = builder.block(#names, |builder| #paths::make(builder))?;)*
-        ::core::result::Result::Ok(#value)
+        #value
     }};
     (kind, made)
 }
