@@ -23,3 +23,5 @@ pub use workspace::{Buffer, Workspace};
 
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use operation::{Joined, Joins};
+#[cfg(test)]
+pub(crate) use pass::Gradients;
