@@ -54,5 +54,9 @@ fn a_flow_can_stand_in_a_function() {
 fn attributes_pass_through() {
     let flow = Renamed::<f64>::build(&crate::cpu(), 3).expect("a flow").clone();
     assert!(format!("{flow:?}").contains("Renamed"));
-    crate::round_trip(&r#Private::<f64>::build(&crate::cpu(), 3).expect("a flow"), crate::normal(3), 1e-12);
+    crate::round_trip(
+        &r#Private::<f64>::build(&crate::cpu(), 3).expect("a flow"),
+        crate::normal(3),
+        1e-12,
+    );
 }

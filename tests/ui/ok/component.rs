@@ -32,7 +32,11 @@ impl<const NEGATIVE: bool, E: Scalar> Component<E> for Sign<NEGATIVE> {
     type Arguments = (usize, &'static str);
     const FACTS: Facts = Facts::ISOMETRY;
 
-    fn component(_: &mut Builder<E>, site: Site, (features, name): Self::Arguments) -> Result<Self> {
+    fn component(
+        _: &mut Builder<E>,
+        site: Site,
+        (features, name): Self::Arguments,
+    ) -> Result<Self> {
         assert_eq!((site.input, name), (Shape::vector(features), "sign"));
         Ok(Self)
     }

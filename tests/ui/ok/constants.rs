@@ -44,5 +44,5 @@ fn constants() {
     generic.initialize(data.clone()).expect("a first batch");
     crate::round_trip(&generic, data, 1e-9);
     assert!(generic.parameters().any(|parameter| parameter.name == "base.means"));
-    assert_eq!(generic.parameters().filter(|p| p.name.starts_with("0.2.")).count(), 8);
+    assert_eq!(generic.parameters().filter(|p| p.name.starts_with("0.2.")).count(), 10);
 }
