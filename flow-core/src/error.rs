@@ -38,7 +38,7 @@ pub enum FlowError {
     },
 
     /// A conditional flow that was asked without a context.
-    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context)")]
+    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context), or rows.given(context, width) to train")]
     MissingContext {
         /// The flow.
         flow: String,
@@ -182,6 +182,12 @@ impl FlowError {
             found: found.to_string(),
             expected: expected.to_string(),
         }
+    }
+}
+
+impl From<std::convert::Infallible> for FlowError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -360,8 +360,13 @@ tensor_collection!(f32);
 tensor_collection!(f64);
 
 impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
-    fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
+    /// Brings the mirror up to date, for whatever reads it without asking first.
+    pub(crate) fn show(&mut self) {
         self.mirror.show(&self.machine.state().values.parameters);
+    }
+
+    fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
+        self.show();
         &mut self.mirror.tensor
     }
 
@@ -370,6 +375,8 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
         if let Err(error) = self.machine.step(|all| mirror.read(all)) {
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
+        // The step may have brought weights back into their domain.
+        self.show();
         &mut self.after_step
     }
 }
