@@ -185,12 +185,6 @@ impl FlowError {
     }
 }
 
-impl From<std::convert::Infallible> for FlowError {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
-    }
-}
-
 fn suggestion(nearest: &Option<String>) -> String {
     match nearest {
         Some(name) => format!("\nhelp: the nearest name is `{name}`"),

@@ -1,9 +1,10 @@
 //! Where batches come from.
 
-use crate::{FlowError, Noise, Result, Rows, Scalar};
+use super::{IntoRows, Rows};
+use crate::{FlowError, Noise, Result, Scalar};
 
 /// A source of batches: [`Rows`] in memory, which are shuffled anew in each epoch, or any iterator
-/// of `Rows`, `Result<Rows>` or tensors, which is one epoch.
+/// of [`IntoRows`] (`Rows`, tensors, results of them), which is one epoch.
 ///
 /// ```
 /// use flow_core::prelude::*;
@@ -110,14 +111,13 @@ impl<E: Scalar> Batches<E> for Rows<E> {
 impl<E: Scalar, I> Batches<E> for I
 where
     I: Iterator,
-    I::Item: TryInto<Rows<E>>,
-    FlowError: From<<I::Item as TryInto<Rows<E>>>::Error>,
+    I::Item: IntoRows<E>,
 {
     fn read(&mut self, _: &mut Place, batch: &mut Rows<E>) -> Result<bool> {
         let Some(next) = self.next() else {
             return Ok(false);
         };
-        *batch = next.try_into()?;
+        *batch = next.into_rows()?;
         Ok(true)
     }
 

@@ -7,7 +7,7 @@ use super::learner::Learner;
 use super::optimizer::Moments;
 use super::run::{Good, Run};
 use super::store::{Reader, Writer};
-use super::{Place, Trainer};
+use super::Trainer;
 use crate::{Entry, FlowError, Result, Role, Scalar, Values};
 
 const FORMAT: u32 = 1;
@@ -85,11 +85,8 @@ pub(super) fn load<E: Scalar>(
     let values = read_values(path, &reader, learner)?;
     let count = values.parameters.len();
     let mut run = Run::new(trainer, count);
-    run.place = Place {
-        epoch: reader.note("epoch")?,
-        batch: reader.note("batch")?,
-        ..Place::new(trainer.seed, trainer.batch_size)
-    };
+    run.place.epoch = reader.note("epoch")?;
+    run.place.batch = reader.note("batch")?;
     run.step = reader.note("step")?;
     run.rate_scale = reader.note("rate scale")?;
     run.waited = reader.note("waited")?;
@@ -163,7 +160,11 @@ fn read_values<E: Scalar>(
         }
     }
     if !differences.is_empty() {
-        return Err(FlowError::WeightsDiffer { path: path.into(), flow: learner.name(), differences });
+        return Err(FlowError::WeightsDiffer {
+            path: path.into(),
+            flow: learner.name(),
+            differences,
+        });
     }
     Ok(values)
 }

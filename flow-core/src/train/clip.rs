@@ -89,7 +89,10 @@ mod tests {
         let mut clipped = gradient.clone();
         Clip::Norm(2.0).apply(norm, &mut clipped, &trainable);
         assert!((super::norm(&clipped, &trainable) - 2.0).abs() < 1e-6);
-        assert_eq!((clipped[0], clipped[12], clipped[13]), (gradient[0], gradient[12], gradient[13]));
+        assert_eq!(
+            (clipped[0], clipped[12], clipped[13]),
+            (gradient[0], gradient[12], gradient[13])
+        );
         let mut same = gradient.clone();
         Clip::Norm(norm + 1.0).apply(norm, &mut same, &trainable);
         assert_eq!(same, gradient);

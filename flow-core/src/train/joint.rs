@@ -12,7 +12,7 @@ use dfdx::prelude::{
 
 use super::learner::Learner;
 use super::rows::gradient as failed;
-use crate::{BufferKind, Entry, FlowError, Result, Role, Rows, Scalar, Values};
+use crate::{BufferKind, Entry, FlowError, Noise, Result, Role, Rows, Scalar, Values};
 
 type Failure = <Cpu as HasErr>::Err;
 
@@ -106,7 +106,8 @@ where
         &self.trainable
     }
 
-    fn gradient(&mut self, batch: &Rows<E>, gradient: &mut Vec<E>) -> Result<f64> {
+    /// A flow among the models draws from what `loss` gives it.
+    fn gradient(&mut self, batch: &Rows<E>, _: &Noise, gradient: &mut Vec<E>) -> Result<f64> {
         let gradients = self.spare_gradients()?;
         let loss = (self.loss)(self.models, batch, gradients)?;
         let value = number(&loss);
@@ -141,12 +142,13 @@ where
         Ok(sum / rows.len() as f64)
     }
 
-    fn origin(&self, _: &Rows<E>) -> String {
+    fn origin(&self, _: &Rows<E>, _: &Noise) -> String {
         match self.parameters.iter().position(|value| !value.is_finite()) {
             Some(at) => {
-                let entry = self.entries.iter().find(|entry| {
-                    entry.role == Role::Parameter && entry.range.contains(&at)
-                });
+                let entry = self
+                    .entries
+                    .iter()
+                    .find(|entry| entry.role == Role::Parameter && entry.range.contains(&at));
                 let name = entry.map_or("?", |entry| entry.name.as_str());
                 format!("the first parameter that is not finite is in {name}")
             }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use dfdx::prelude::Cpu;
 
 use super::evaluate::evaluate;
-use crate::{Architecture, Context, Entry, Event, Flow, FlowError, Result, Rows, Scalar, Values};
+use crate::{
+    Architecture, Context, Entry, Event, Flow, FlowError, Noise, Result, Rows, Scalar, Values,
+};
 
 /// Parameters with a loss.
 pub(super) trait Learner<E: Scalar> {
@@ -27,8 +29,9 @@ pub(super) trait Learner<E: Scalar> {
     /// The parts of the parameters that optimisers may change.
     fn trainable(&self) -> &[Range<usize>];
 
-    /// The mean loss of a batch, and its gradient by all parameters.
-    fn gradient(&mut self, batch: &Rows<E>, gradient: &mut Vec<E>) -> Result<f64>;
+    /// The mean loss of a batch, and its gradient by all parameters. Blocks that draw random
+    /// numbers draw from `noise`.
+    fn gradient(&mut self, batch: &Rows<E>, noise: &Noise, gradient: &mut Vec<E>) -> Result<f64>;
 
     /// Changes the parameters, and brings them back into their domain.
     fn step(&mut self, change: impl FnOnce(&mut [E], &[Range<usize>])) -> Result<()>;
@@ -37,7 +40,7 @@ pub(super) trait Learner<E: Scalar> {
     fn loss(&mut self, rows: &Rows<E>) -> Result<f64>;
 
     /// Where the first number that is not finite appeared on this batch.
-    fn origin(&self, batch: &Rows<E>) -> String;
+    fn origin(&self, batch: &Rows<E>, noise: &Noise) -> String;
 }
 
 /// An error where rows are not what the flow takes.
@@ -88,10 +91,10 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
     }
 
     fn set(&mut self, parameters: &[E], buffers: &[E]) -> Result<()> {
-        self.flow.machine_mut().change(|state| {
-            state.values.parameters.copy_from_slice(parameters);
+        self.flow.machine_mut().change(|values| {
+            values.parameters.copy_from_slice(parameters);
             if !buffers.is_empty() {
-                state.values.buffers.copy_from_slice(buffers);
+                values.buffers.copy_from_slice(buffers);
             }
             Ok(())
         })
@@ -101,11 +104,12 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
         &self.trainable
     }
 
-    fn gradient(&mut self, batch: &Rows<E>, gradient: &mut Vec<E>) -> Result<f64> {
+    fn gradient(&mut self, batch: &Rows<E>, noise: &Noise, gradient: &mut Vec<E>) -> Result<f64> {
         fits::<A, E>(batch)?;
         self.x.clear();
         self.x.extend_from_slice(batch.values());
-        self.flow.machine().nll(&mut self.x, batch.context_values(), gradient)
+        let machine = self.flow.machine().drawing(noise.clone());
+        machine.nll(&mut self.x, batch.context_values(), gradient)
     }
 
     fn step(&mut self, change: impl FnOnce(&mut [E], &[Range<usize>])) -> Result<()> {
@@ -117,9 +121,10 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
         evaluate(self.flow, rows).map(|found| -found.mean)
     }
 
-    fn origin(&self, batch: &Rows<E>) -> String {
+    fn origin(&self, batch: &Rows<E>, noise: &Noise) -> String {
         let mut x = batch.values().to_vec();
-        match self.flow.machine().first_non_finite(&mut x, batch.context_values()) {
+        let machine = self.flow.machine().drawing(noise.clone());
+        match machine.first_non_finite(&mut x, batch.context_values()) {
             Some(path) => {
                 format!("the first block with an output that is not finite is the one at {path}")
             }

@@ -31,6 +31,6 @@ pub use clip::Clip;
 pub use evaluate::{evaluate, Evaluation};
 pub use history::{Ending, History, Record, RollBack};
 pub use optimizer::{Adam, AdamW, Adamax, Optimizer, Sgd};
-pub use rows::Rows;
+pub use rows::{IntoRows, Rows};
 pub use schedule::Schedule;
 pub use trainer::{OnDivergence, Trainer};

@@ -149,9 +149,11 @@ impl Optimizer {
         let (decay, unit, epsilon) = match *self {
             Self::Adam(Adam { weight_decay, betas, epsilon, .. })
             | Self::AdamW(AdamW { weight_decay, betas, epsilon, .. })
-            | Self::Adamax(Adamax { weight_decay, betas, epsilon, .. }) => {
-                (weight_decay, [("the first beta", betas[0]), ("the second beta", betas[1])], epsilon)
-            }
+            | Self::Adamax(Adamax { weight_decay, betas, epsilon, .. }) => (
+                weight_decay,
+                [("the first beta", betas[0]), ("the second beta", betas[1])],
+                epsilon,
+            ),
             Self::Sgd(Sgd { weight_decay, momentum, nesterov, .. }) => {
                 if nesterov && momentum == 0.0 {
                     let expected = "above 0 with nesterov";
@@ -387,9 +389,11 @@ mod tests {
     #[test]
     fn adam_steps_as_that_of_dfdx() {
         use dfdx::optim::{Adam as Theirs, AdamConfig, Optimizer as _, WeightDecay};
-        use dfdx::prelude::{Backward, Cpu, Rank1, Tensor, TensorFrom, Trace};
-        use dfdx::prelude::{MeanTo, TryMul, ZeroGrads};
-        let settings = [(Some(WeightDecay::L2(DECAY)), 0), (Some(WeightDecay::Decoupled(DECAY)), 1)];
+        use dfdx::prelude::{AsArray, Backward, Cpu, Rank1, Tensor, TensorFrom, Trace};
+        use dfdx::prelude::{MeanTo, ZeroGrads};
+        use std::ops::Mul;
+        let settings =
+            [(Some(WeightDecay::L2(DECAY)), 0), (Some(WeightDecay::Decoupled(DECAY)), 1)];
         for (weight_decay, which) in settings {
             let ours = rules()[which];
             let mut weights = [0.5, -0.25, 2.0];

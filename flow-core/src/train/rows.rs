@@ -1,6 +1,7 @@
 //! Rows of data with their contexts.
 
 use dfdx::prelude::{Const, Cpu, HasShape, Shape, Tensor, TensorFromVec};
+use dfdx::tensor_ops::ReshapeTo;
 
 use crate::engine::{check, split};
 use crate::{Event, FlowError, Noise, Result, Scalar};
@@ -188,19 +189,30 @@ impl<E: Scalar> Rows<E> {
     }
 }
 
-impl<E: Scalar, S: Shape> TryFrom<Tensor<S, E, Cpu>> for Rows<E> {
-    type Error = FlowError;
+/// What a stream may yield: [`Rows`], a tensor, or a result of either.
+pub trait IntoRows<E: Scalar> {
+    /// The rows.
+    ///
+    /// # Errors
+    /// Those of [`Rows::new`], or the one that is in its place.
+    fn into_rows(self) -> Result<Rows<E>>;
+}
 
-    fn try_from(x: Tensor<S, E, Cpu>) -> Result<Self> {
-        Self::from_tensor(x)
+impl<E: Scalar> IntoRows<E> for Rows<E> {
+    fn into_rows(self) -> Result<Rows<E>> {
+        Ok(self)
     }
 }
 
-impl<E: Scalar> TryFrom<Result<Rows<E>>> for Rows<E> {
-    type Error = FlowError;
+impl<E: Scalar, S: Shape> IntoRows<E> for Tensor<S, E, Cpu> {
+    fn into_rows(self) -> Result<Rows<E>> {
+        Rows::from_tensor(self)
+    }
+}
 
-    fn try_from(rows: Result<Rows<E>>) -> Result<Self> {
-        rows
+impl<E: Scalar, R: IntoRows<E>> IntoRows<E> for Result<R> {
+    fn into_rows(self) -> Result<Rows<E>> {
+        self?.into_rows()
     }
 }
 
@@ -238,7 +250,7 @@ mod tests {
         let what = "row 1 of the data".to_string();
         assert_eq!(ragged, FlowError::Length { what, found: 1, expected: 2 });
         assert!(Rows::new(vec![1.0_f32], 0).is_err());
-        assert!(Rows::from_rows::<f32>([[0.0; 0]]).is_err());
+        assert!(Rows::<f32>::from_rows([[0.0; 0]]).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::learner::Learner;
 use super::optimizer::Moments;
 use super::progress::Progress;
 use super::{checkpoint, Batches, Ending, History, OnDivergence, Place, Record, RollBack, Trainer};
-use crate::{FlowError, Result, Rows, Scalar, Values};
+use crate::{FlowError, Noise, Result, Rows, Scalar, Values};
 
 /// Steps between two copies of weights that a run can go back to.
 const GOOD_EVERY: u64 = 100;
@@ -154,7 +154,7 @@ pub(super) fn train<E: Scalar>(
 impl<E: Scalar> Run<E> {
     fn ended(&self, trainer: &Trainer) -> Option<Ending> {
         let done = trainer.steps.is_some_and(|steps| self.step >= steps)
-            || trainer.epochs().is_some_and(|epochs| self.place.epoch >= epochs);
+            || trainer.passes().is_some_and(|epochs| self.place.epoch >= epochs);
         if done {
             return Some(Ending::Complete);
         }
@@ -171,7 +171,8 @@ impl<E: Scalar> Run<E> {
         total: Option<u64>,
     ) -> Result<Outcome> {
         let rolls_back = matches!(trainer.on_divergence, OnDivergence::RollBack { .. });
-        let loss = match learner.gradient(batch, gradient) {
+        let noise = Noise::seed(trainer.seed).named("pass").at(self.step);
+        let loss = match learner.gradient(batch, &noise, gradient) {
             Err(error @ FlowError::Block { .. }) if rolls_back => {
                 return Ok(Outcome::Diverged { loss: f64::NAN, origin: error.to_string() });
             }
@@ -179,7 +180,7 @@ impl<E: Scalar> Run<E> {
         };
         let gradient_norm = norm(gradient, learner.trainable());
         if !loss.is_finite() || !gradient_norm.is_finite() {
-            return Ok(Outcome::Diverged { loss, origin: learner.origin(batch) });
+            return Ok(Outcome::Diverged { loss, origin: learner.origin(batch, &noise) });
         }
         if rolls_back && (self.good.is_none() || self.step % GOOD_EVERY == 0) {
             self.good = Some(Good {

@@ -25,9 +25,10 @@ impl Writer {
         values: &[E],
     ) {
         let (kind, bytes) = match dtype::<E>() {
-            Dtype::F32 => {
-                (Dtype::F32, values.iter().flat_map(|v| (v.as_f64() as f32).to_le_bytes()).collect())
-            }
+            Dtype::F32 => (
+                Dtype::F32,
+                values.iter().flat_map(|v| (v.as_f64() as f32).to_le_bytes()).collect(),
+            ),
             kind => (kind, values.iter().flat_map(|v| v.as_f64().to_le_bytes()).collect()),
         };
         self.tensors.push((name.into(), kind, shape.to_vec(), bytes));

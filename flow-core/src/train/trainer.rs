@@ -322,13 +322,13 @@ impl Trainer {
         train(self, &mut Joint::new(models, loss)?, batches)
     }
 
-    pub(super) fn epochs(&self) -> Option<u64> {
+    pub(super) fn passes(&self) -> Option<u64> {
         self.epochs.or(self.steps.is_none().then_some(10))
     }
 
     /// The length of a run, where it is known.
     pub(super) fn total(&self, per_epoch: Option<u64>) -> Option<u64> {
-        let by_epochs = per_epoch.zip(self.epochs()).map(|(batches, n)| batches.saturating_mul(n));
+        let by_epochs = per_epoch.zip(self.passes()).map(|(batches, n)| batches.saturating_mul(n));
         match (self.steps, by_epochs) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
