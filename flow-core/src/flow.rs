@@ -35,7 +35,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Clone for Flow<A, E, B> {
         let machine = self.machine.clone();
         let trainable = self.mirror.trainable.clone();
         Self {
-            mirror: Mirror::new(&machine.state().values.parameters, trainable),
+            mirror: Mirror::new(&machine.state().values, trainable),
             machine,
             frozen: self.frozen.clone(),
             after_step: AfterStep,
@@ -78,7 +78,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         let machine = Machine::<A, E>::build(seed)?;
         let count = machine.layout().parameters().count();
         let mut flow = Self {
-            mirror: Mirror::new(&[], Vec::new()),
+            mirror: Mirror::new(&machine.state().values, Vec::new()),
             machine,
             frozen: vec![false; count],
             after_step: AfterStep,
@@ -205,7 +205,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
                 _ => trainable.push(entry.range.clone()),
             }
         }
-        self.mirror = Mirror::new(&self.machine.state().values.parameters, trainable);
+        self.mirror = Mirror::new(&self.machine.state().values, trainable);
     }
 
     /// The gradient of each trainable parameter by name, taken from dfdx's gradients: zeros where a
@@ -359,8 +359,9 @@ fn named<'f, E>(entry: &'f Entry, values: &'f [E], frozen: bool) -> Named<'f, E>
     Named { name, shape, values: &values[range.clone()], role: *role, frozen }
 }
 
-/// dfdx's optimisers see one tensor, the mirror of all trainable weights. It is brought up to date
-/// when they reach for it, and read back right after. (Rust cannot deduce `Cpu: Device<E>` from
+/// dfdx's optimisers see one tensor, the mirror of all trainable weights; what visits every tensor
+/// sees a second one, with frozen weights and buffers. They are brought up to date when they are
+/// reached for, and read back right after. (Rust cannot deduce `Cpu: Device<E>` from
 /// `E: Scalar`, hence one for each.)
 macro_rules! tensor_collection {
     ($E:ty) => {
@@ -378,6 +379,12 @@ macro_rules! tensor_collection {
                             Self::shown,
                             options(true),
                         ),
+                        Self::tensor(
+                            "kept",
+                            |flow| &flow.mirror.kept,
+                            |flow| &mut flow.mirror.kept,
+                            options(false),
+                        ),
                         Self::module("", |flow| &flow.after_step, Self::read_back),
                     ),
                     |_| (),
@@ -393,7 +400,7 @@ tensor_collection!(f64);
 impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     /// Brings the mirror up to date, for whatever reads it without asking first.
     pub(crate) fn show(&mut self) {
-        self.mirror.show(&self.machine.state().values.parameters);
+        self.mirror.show(&self.machine.state().values);
     }
 
     fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
@@ -403,7 +410,14 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
 
     fn read_back(&mut self) -> &mut AfterStep {
         let mirror = &self.mirror;
-        if let Err(error) = self.machine.step(|all| mirror.read(all)) {
+        let kept = match mirror.read_kept(&self.machine.state().values) {
+            Some(values) => self.machine.change(|all| {
+                *all = values;
+                Ok(())
+            }),
+            None => Ok(()),
+        };
+        if let Err(error) = kept.and_then(|()| self.machine.step(|all| mirror.read(all))) {
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
         // The step may have brought weights back into their domain.

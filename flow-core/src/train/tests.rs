@@ -317,8 +317,8 @@ fn the_average_moves_by_its_share_in_each_step() {
 
 #[test]
 fn a_run_without_progress_ends_early_with_its_best_weights() {
-    // Held-out rows on the other side: what is learned is wrong for them after a while.
-    let held_out = Rows::from_rows((0..8).map(|i| [0.3 + 0.1 * f64::from(i), 0.2])).unwrap();
+    // Held-out rows halfway: what is learned is wrong for them after a while.
+    let held_out = Rows::from_rows((0..8).map(|i| [1.0 + 0.02 * f64::from(i), -0.5])).unwrap();
     let mut flow = plain();
     let history = Trainer::new(Adam::new(0.05))
         .batch_size(50)
@@ -550,8 +550,11 @@ fn a_loss_of_ones_own_trains_as_the_likelihood_does() {
         let interrupted = trainer.clone().checkpoint(&path);
         interrupted.clone().watch(stop).fit_with(&mut plain(), batches(), nll).unwrap();
         let mut resumed = plain();
+        resumed.set("0.mark", &[7.0]).unwrap();
         interrupted.resume().fit_with(&mut resumed, batches(), nll).unwrap();
         assert_eq!(weights(&resumed), weights(&flow));
+        // Buffers come back too.
+        assert_eq!(resumed.buffers().next().unwrap().values, [0.0]);
         std::fs::remove_file(path).unwrap();
     }
 }
