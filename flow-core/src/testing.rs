@@ -253,7 +253,7 @@ fn gradients<A: Architecture<f64>>(
         close("context", i, totals.context[i], at(step), at(-step));
     }
     for i in some(totals.parameters.len()) {
-        let mut at = |by: f64| {
+        let at = |by: f64| {
             let mut moved = machine.clone();
             moved.step(|parameters| parameters[i] += by).unwrap();
             loss(&moved, x, context)

@@ -15,7 +15,7 @@ use crate::{Scalar, Values};
 /// dfdx lists only tensors of constant shape; it reads their lengths from the tensors themselves,
 /// and `NUMEL` only where it would make such a tensor on its own, which it never does here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flat(usize);
+pub(crate) struct Flat(usize);
 
 impl HasAxes<Axis<0>> for Flat {
     fn size(&self) -> usize {

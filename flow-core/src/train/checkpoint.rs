@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::history::{Record, COLUMNS};
 use super::learner::Learner;
-use super::optimizer::Moments;
 use super::run::{Good, Run};
 use super::store::{Reader, Writer};
+use super::update::Moments;
 use super::Trainer;
 use crate::{Entry, FlowError, Result, Role, Scalar, Values};
 

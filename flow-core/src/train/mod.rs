@@ -22,6 +22,7 @@ mod run;
 mod schedule;
 mod store;
 mod trainer;
+mod update;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::clip::norm;
 use super::learner::Learner;
-use super::optimizer::Moments;
 use super::progress::Progress;
+use super::update::Moments;
 use super::{checkpoint, Batches, Ending, History, OnDivergence, Place, Record, RollBack, Trainer};
 use crate::{FlowError, Noise, Result, Rows, Scalar, Values};
 
