@@ -12,7 +12,8 @@ use crate::engine::{
 };
 use crate::pattern::{matches, nearest};
 use crate::{
-    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Vector, View,
+    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Values,
+    Vector, View,
 };
 
 /// The blocks of an [`Architecture`] with their weights, on a device.
@@ -147,7 +148,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
             let (found, expected) = (values.len(), entry.range.len());
             return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
         }
-        self.machine.change(|all| {
+        self.change(|all| {
             let all = match entry.role {
                 Role::Parameter => &mut all.parameters,
                 Role::Buffer(_) => &mut all.buffers,
@@ -194,6 +195,21 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         let names = self.layout().entries.iter().map(|entry| entry.name.as_str());
         let nearest = nearest(pattern, names).map(String::from);
         FlowError::NoSuchParameter { pattern: pattern.into(), nearest }
+    }
+
+    /// Replaces weights or buffers: all that `change` does, or nothing.
+    pub(crate) fn change(
+        &mut self,
+        change: impl FnOnce(&mut Values<E>) -> Result<()>,
+    ) -> Result<()> {
+        self.machine.change(change)?;
+        self.show();
+        Ok(())
+    }
+
+    /// Brings the mirror up to date, for whatever reads it without asking first.
+    pub(crate) fn show(&mut self) {
+        self.mirror.show(&self.machine.state().values);
     }
 
     fn renew_mirror(&mut self) {
@@ -350,7 +366,9 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     pub(crate) fn initialize_from(&mut self, mut x: Vec<E>, given: &Given<E>) -> Result<()> {
         let rows = x.len() / A::Event::SHAPE.size();
         let context = given.spread(A::NAME, A::Context::SIZE, rows)?;
-        self.machine.initialize(&mut x, &context, rows)
+        self.machine.initialize(&mut x, &context, rows)?;
+        self.show();
+        Ok(())
     }
 }
 
@@ -398,11 +416,6 @@ tensor_collection!(f32);
 tensor_collection!(f64);
 
 impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
-    /// Brings the mirror up to date, for whatever reads it without asking first.
-    pub(crate) fn show(&mut self) {
-        self.mirror.show(&self.machine.state().values);
-    }
-
     fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
         self.show();
         &mut self.mirror.tensor
