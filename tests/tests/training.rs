@@ -113,6 +113,14 @@ fn what_is_frozen_stays_and_the_rest_moves() -> Result<(), FlowError> {
         assert_eq!(before.values == after.values, after.frozen, "{}", after.name);
     }
     assert!(before.buffers().eq(flow.buffers()));
+
+    // Where nothing is left to train, dfdx sees an empty tensor.
+    flow.freeze("*")?;
+    let begin = weights(&flow);
+    Trainer::default().steps(2).silent().fit_with(&mut flow, &rows, |flow, batch, gradients| {
+        Ok(flow.log_prob(batch.x::<Vector<2>>()?.trace(gradients))?.mean().negate())
+    })?;
+    assert_eq!(weights(&flow), begin);
     Ok(())
 }
 

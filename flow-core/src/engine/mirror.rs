@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection, TensorOptions};
 use dfdx::prelude::{
-    Axis, ConstShape, Cpu, Device, Dtype, HasAxes, ReduceShape, ReduceShapeTo, Shape, Tensor,
-    TensorFromVec,
+    Axis, ConstShape, Cpu, Device, Dtype, HasAxes, HasShape, ReduceShape, ReduceShapeTo, Shape,
+    Tensor, TensorFromVec,
 };
 
 use crate::{Scalar, Values};
@@ -73,12 +73,12 @@ impl<E: Scalar> Mirror<E> {
 
     /// Copies the trainable parameters back.
     pub(crate) fn read(&self, parameters: &mut [E]) {
-        scatter(&self.tensor.as_vec(), &self.trainable, parameters);
+        scatter(&numbers(&self.tensor), &self.trainable, parameters);
     }
 
     /// The numbers with what is not trained copied back, where that was changed.
     pub(crate) fn read_kept(&self, values: &Values<E>) -> Option<Values<E>> {
-        let changed = self.kept.as_vec();
+        let changed = numbers(&self.kept);
         if changed == kept(values, &self.frozen) {
             return None;
         }
@@ -113,6 +113,13 @@ fn scatter<'v, E: Scalar>(mut values: &'v [E], ranges: &[Range<usize>], to: &mut
         values = rest;
     }
     values
+}
+
+/// As dfdx's `as_vec`, which cannot read an empty tensor.
+fn numbers<E: Scalar>(tensor: &Tensor<Flat, E, Cpu>) -> Vec<E> {
+    let mut numbers = vec![E::zero(); tensor.shape().0];
+    tensor.copy_into(&mut numbers);
+    numbers
 }
 
 fn flat<E: Scalar>(values: Vec<E>) -> Tensor<Flat, E, Cpu> {
