@@ -14,6 +14,7 @@ mod block;
 mod engine;
 mod error;
 mod event;
+mod lipschitz;
 mod memory;
 mod noise;
 mod scalar;
