@@ -6,6 +6,8 @@ pub mod base;
 pub mod blocks;
 pub mod nets;
 pub mod prelude;
+#[doc(hidden)]
+pub mod private;
 pub mod transforms;
 
 mod architecture;
@@ -15,22 +17,28 @@ mod engine;
 mod error;
 mod event;
 mod lipschitz;
+mod flow;
 mod memory;
 mod noise;
+mod pattern;
 mod scalar;
 #[cfg(test)]
 mod testing;
+mod view;
 
 pub use architecture::Architecture;
 pub use backend::Backend;
 pub use block::{Block, Component, Facts, Item, LogDet, Site};
 pub use dfdx::prelude::Cpu;
 pub use engine::{
-    Buffer, BufferKind, Buffers, Builder, Derived, Entry, Layout, Parameter, Pass, Role, Setup,
-    Start, State, Values, Workspace,
+    Buffer, BufferKind, Buffers, Builder, Derived, Entry, JoinTape, Layout, Parameter, Pass, Role,
+    Setup, Start, State, Values, Workspace,
 };
 pub use error::{FlowError, Result};
 pub use event::{Context, Event, Image, Shape, Unconditional, Vector};
+pub use flow::{Flow, Named};
+pub use flow_macros::flow;
 pub use memory::Memory;
 pub use noise::Noise;
 pub use scalar::Scalar;
+pub use view::{Data, Joined, Latents, NormalizingFlow, Numbers, View};

@@ -1,3 +1,3 @@
 //! What a program with flows usually needs. None of its names clashes with dfdx's prelude.
 
-pub use crate::{FlowError, Image, Memory, Noise, Result, Scalar, Vector};
+pub use crate::{flow, Flow, FlowError, Image, Memory, Noise, NormalizingFlow, Scalar, Vector};

@@ -8,6 +8,7 @@ mod batch;
 mod builder;
 mod layout;
 mod machine;
+mod mirror;
 mod operation;
 mod pass;
 mod setup;
@@ -21,7 +22,10 @@ pub use setup::Setup;
 pub use state::{State, Values};
 pub use workspace::{Buffer, Workspace};
 
+pub use operation::JoinTape;
+
 pub(crate) use machine::{Direction, Machine};
-pub(crate) use operation::{Joined, Joins};
+pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
+pub(crate) use operation::{adds_to, check, read, split, Given, Operator};
 #[cfg(test)]
 pub(crate) use pass::Gradients;

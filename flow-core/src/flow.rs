@@ -1,0 +1,406 @@
+//! A flow: blocks, base distribution and weights.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
+use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Gradients, Tape, Tensor};
+
+use crate::engine::{
+    check, options, read, split, AfterStep, Entry, Flat, Given, Layout, Machine, Mirror, Operator,
+    Role,
+};
+use crate::pattern::{matches, nearest};
+use crate::{
+    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Vector, View,
+};
+
+/// The blocks of an [`Architecture`] with their weights, on a device.
+///
+/// `flow!` wraps one in a type of its own that derefs to it. Passes take `&self`:
+/// [`NormalizingFlow`](crate::NormalizingFlow) has them, on the flow itself where it is
+/// unconditional, and on the [`View`] that [`given`](Self::given) makes. A clone has its own
+/// weights.
+pub struct Flow<A: Architecture<E>, E: Scalar = f32, B: Backend = Cpu> {
+    machine: Machine<A, E>,
+    mirror: Mirror<E>,
+    frozen: Vec<bool>,
+    after_step: AfterStep,
+    last_error: Arc<Mutex<Option<FlowError>>>,
+    device: B,
+}
+
+impl<A: Architecture<E>, E: Scalar, B: Backend> Clone for Flow<A, E, B> {
+    fn clone(&self) -> Self {
+        let machine = self.machine.clone();
+        let trainable = self.mirror.trainable.clone();
+        Self {
+            mirror: Mirror::new(&machine.state().values.parameters, trainable),
+            machine,
+            frozen: self.frozen.clone(),
+            after_step: AfterStep,
+            last_error: Arc::default(),
+            device: self.device.clone(),
+        }
+    }
+}
+
+impl<A: Architecture<E>, E: Scalar, B: Backend> std::fmt::Debug for Flow<A, E, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct(A::NAME)
+            .field("event", &A::Event::SHAPE)
+            .field("parameters", &self.parameter_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A parameter or buffer of a flow, with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Named<'f, E> {
+    /// Its path: `steps.3.0.net.1.weight`.
+    pub name: &'f str,
+    /// Its shape, row-major.
+    pub shape: &'f [usize],
+    /// Its numbers.
+    pub values: &'f [E],
+    /// Whether it is trained or only saved.
+    pub role: Role,
+    /// Whether optimisers leave it alone.
+    pub frozen: bool,
+}
+
+impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
+    /// A flow with starting weights drawn from `seed`.
+    ///
+    /// # Errors
+    /// Where a block cannot stand where it does, such as a user's block on another shape.
+    pub fn build(device: &B, seed: u64) -> Result<Self> {
+        let machine = Machine::<A, E>::build(seed)?;
+        let count = machine.layout().parameters().count();
+        let mut flow = Self {
+            mirror: Mirror::new(&[], Vec::new()),
+            machine,
+            frozen: vec![false; count],
+            after_step: AfterStep,
+            last_error: Arc::default(),
+            device: device.clone(),
+        };
+        flow.renew_mirror();
+        Ok(flow)
+    }
+
+    /// The device it runs on.
+    pub fn device(&self) -> &B {
+        &self.device
+    }
+
+    /// Its blocks.
+    pub fn blocks(&self) -> &A {
+        self.machine.blocks()
+    }
+
+    /// Names and shapes of all that is saved.
+    pub fn layout(&self) -> &Layout {
+        self.machine.layout()
+    }
+
+    /// Every parameter, in the order of the blocks.
+    ///
+    /// ```
+    /// # use dfdx::prelude::*;
+    /// # use flow_core::prelude::*;
+    /// # flow! { struct Tiny: Vector<2> { linear(diagonal); } }
+    /// let flow = Tiny::<f32>::build(&Cpu::default(), 0)?;
+    /// let names: Vec<_> = flow.parameters().map(|p| p.name).collect();
+    /// assert_eq!(names, ["0.log_scale"]);
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    pub fn parameters(&self) -> impl Iterator<Item = Named<'_, E>> {
+        let values = &self.machine.state().values.parameters;
+        self.layout()
+            .parameters()
+            .zip(&self.frozen)
+            .map(move |(entry, &frozen)| named(entry, values, frozen))
+    }
+
+    /// Every buffer: saved with the weights, never trained.
+    pub fn buffers(&self) -> impl Iterator<Item = Named<'_, E>> {
+        let values = &self.machine.state().values.buffers;
+        let buffers = self.layout().entries.iter().filter(|entry| entry.role != Role::Parameter);
+        buffers.map(move |entry| named(entry, values, true))
+    }
+
+    /// Numbers in all parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.machine.state().values.parameters.len()
+    }
+
+    /// Replaces the numbers of one parameter or buffer.
+    ///
+    /// # Errors
+    /// [`FlowError::NoSuchParameter`] with the nearest name, or [`FlowError::Length`].
+    pub fn set(&mut self, name: &str, values: &[E]) -> Result<()> {
+        let Some(entry) = self.layout().find(name).cloned() else {
+            return Err(self.no_such(name));
+        };
+        if values.len() != entry.range.len() {
+            let (found, expected) = (values.len(), entry.range.len());
+            return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
+        }
+        self.machine.change(|all| {
+            let all = match entry.role {
+                Role::Parameter => &mut all.parameters,
+                Role::Buffer(_) => &mut all.buffers,
+            };
+            all[entry.range].copy_from_slice(values);
+            Ok(())
+        })
+    }
+
+    /// Keeps optimisers from every parameter whose name matches `pattern`, in which `*` stands for
+    /// any text. Returns how many parameters that are.
+    ///
+    /// # Errors
+    /// [`FlowError::NoSuchParameter`] where none matches.
+    pub fn freeze(&mut self, pattern: &str) -> Result<usize> {
+        self.set_frozen(pattern, true)
+    }
+
+    /// The opposite of [`freeze`](Self::freeze).
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    pub fn unfreeze(&mut self, pattern: &str) -> Result<usize> {
+        self.set_frozen(pattern, false)
+    }
+
+    fn set_frozen(&mut self, pattern: &str, frozen: bool) -> Result<usize> {
+        let names = self.machine.layout().parameters().map(|entry| entry.name.as_str());
+        let mut count = 0;
+        for (name, flag) in names.zip(&mut self.frozen) {
+            if matches(pattern, name) {
+                *flag = frozen;
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Err(self.no_such(pattern));
+        }
+        self.renew_mirror();
+        Ok(count)
+    }
+
+    fn no_such(&self, pattern: &str) -> FlowError {
+        let names = self.layout().entries.iter().map(|entry| entry.name.as_str());
+        let nearest = nearest(pattern, names).map(String::from);
+        FlowError::NoSuchParameter { pattern: pattern.into(), nearest }
+    }
+
+    fn renew_mirror(&mut self) {
+        let mut trainable: Vec<std::ops::Range<usize>> = Vec::new();
+        let entries = self.machine.layout().parameters().zip(&self.frozen);
+        for (entry, _) in entries.filter(|(entry, &frozen)| !frozen && !entry.range.is_empty()) {
+            match trainable.last_mut() {
+                Some(last) if last.end == entry.range.start => last.end = entry.range.end,
+                _ => trainable.push(entry.range.clone()),
+            }
+        }
+        self.mirror = Mirror::new(&self.machine.state().values.parameters, trainable);
+    }
+
+    /// The gradient of each trainable parameter by name, taken from dfdx's gradients: zeros where a
+    /// loss did not depend on the flow.
+    ///
+    /// # Errors
+    /// Where dfdx runs out of memory.
+    pub fn gradients(&self, gradients: &mut Gradients<E, Cpu>) -> Result<BTreeMap<&str, Vec<E>>> {
+        let weights = gradients
+            .get_or_alloc_mut(&self.mirror.tensor.ghost())
+            .map_err(|error| FlowError::Gradient(error.to_string()))?;
+        let mut rest = &*E::slice(weights);
+        let mut by_name = BTreeMap::new();
+        let entries = self.layout().parameters().zip(&self.frozen);
+        for (entry, _) in entries.filter(|(_, &frozen)| !frozen) {
+            let (gradient, others) = rest.split_at(entry.range.len());
+            by_name.insert(entry.name.as_str(), gradient.to_vec());
+            rest = others;
+        }
+        Ok(by_name)
+    }
+
+    /// What the last failed backward pass of this flow ran into, once.
+    ///
+    /// dfdx's tape can only say that it failed; here is why.
+    pub fn last_error(&self) -> Option<FlowError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The log-probability of one row in nats, on the caller's thread, without a tape: for
+    /// serving. `row` holds the event's numbers (an image by channels, rows, columns), `context`
+    /// the context's, empty where the flow is unconditional.
+    ///
+    /// # Errors
+    /// Wrong lengths, or numbers that are not finite.
+    pub fn score(&self, row: &[E], context: &[E]) -> Result<E> {
+        for (what, numbers, expected) in
+            [("the row", row, A::Event::SHAPE.size()), ("the context", context, A::Context::SIZE)]
+        {
+            if numbers.len() != expected {
+                let found = numbers.len();
+                return Err(FlowError::Length { what: what.into(), found, expected });
+            }
+        }
+        check(row, "row", row.len())?;
+        if !context.is_empty() {
+            check(context, "context", context.len())?;
+        }
+        self.machine.score(row, context)
+    }
+
+    pub(crate) fn machine(&self) -> &Machine<A, E> {
+        &self.machine
+    }
+
+    pub(crate) fn machine_mut(&mut self) -> &mut Machine<A, E> {
+        &mut self.machine
+    }
+
+    /// The trainable parts of the flat parameter vector, in order.
+    pub(crate) fn trainable(&self) -> &[std::ops::Range<usize>] {
+        &self.mirror.trainable
+    }
+
+    pub(crate) fn operator<'a>(
+        &'a self,
+        given: &'a Given<E>,
+        memory: Memory,
+        noise: Option<Noise>,
+    ) -> Operator<'a, A, E> {
+        let Self { machine, mirror, last_error, .. } = self;
+        let machine = match noise {
+            Some(noise) => machine.drawing(noise),
+            None => machine.clone(),
+        };
+        Operator { machine, mirror, last_error, given, memory }
+    }
+}
+
+impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
+    /// A view conditioned on a context: one row for all, or one for each row of data. A context
+    /// with a tape gets gradients.
+    ///
+    /// # Errors
+    /// A context without rows, or with NaN or an infinity.
+    pub fn given<const C: usize, M: Dim, T: Tape<E, Cpu>>(
+        &self,
+        context: Tensor<(M, Const<C>), E, Cpu, T>,
+    ) -> Result<View<'_, A, E, T>>
+    where
+        A: Architecture<E, Context = Vector<C>>,
+    {
+        View::new(self).given(context)
+    }
+
+    /// A view whose passes keep what `memory` says for their gradients.
+    pub fn memory(&self, memory: Memory) -> View<'_, A, E> {
+        View::new(self).memory(memory)
+    }
+
+    /// A view whose blocks draw the random numbers they need from `noise`.
+    pub fn noise(&self, noise: &mut Noise) -> View<'_, A, E> {
+        View::new(self).noise(noise)
+    }
+
+    /// A view whose samples spread `temperature` times as far in the base distribution.
+    pub fn temperature(&self, temperature: f64) -> View<'_, A, E> {
+        View::new(self).temperature(temperature)
+    }
+
+    /// Sets data-dependent parameters (`standardize`, `actnorm`) from a first batch: each block
+    /// from its own input.
+    ///
+    /// # Errors
+    /// A batch without rows, or with NaN or an infinity; a conditional flow, which wants
+    /// [`initialize_given`](Self::initialize_given).
+    pub fn initialize<N: Dim, T>(
+        &mut self,
+        x: Tensor<<A::Event as Event>::Batch<N>, E, Cpu, T>,
+    ) -> Result<()> {
+        let x = read(split(x).0, "batch", A::Event::SHAPE.size())?;
+        self.initialize_from(x, &Given::none())
+    }
+
+    /// [`initialize`](Self::initialize) of a conditional flow.
+    ///
+    /// # Errors
+    /// As [`initialize`](Self::initialize), or a context of another number of rows.
+    pub fn initialize_given<const C: usize, N: Dim, M: Dim, T>(
+        &mut self,
+        x: Tensor<<A::Event as Event>::Batch<N>, E, Cpu, T>,
+        context: Tensor<(M, Const<C>), E, Cpu>,
+    ) -> Result<()>
+    where
+        A: Architecture<E, Context = Vector<C>>,
+    {
+        let x = read(split(x).0, "batch", A::Event::SHAPE.size())?;
+        let rows = read(context, "context", C)?;
+        self.initialize_from(x, &Given { rows: rows.into(), width: C, gradient: None })
+    }
+
+    pub(crate) fn initialize_from(&mut self, mut x: Vec<E>, given: &Given<E>) -> Result<()> {
+        let rows = x.len() / A::Event::SHAPE.size();
+        let context = given.spread(A::NAME, A::Context::SIZE, rows)?;
+        self.machine.initialize(&mut x, &context, rows)
+    }
+}
+
+fn named<'f, E>(entry: &'f Entry, values: &'f [E], frozen: bool) -> Named<'f, E> {
+    let Entry { name, shape, role, range } = entry;
+    Named { name, shape, values: &values[range.clone()], role: *role, frozen }
+}
+
+/// dfdx's optimisers see one tensor, the mirror of all trainable weights. It is brought up to date
+/// when they reach for it, and read back right after. (Rust cannot deduce `Cpu: Device<E>` from
+/// `E: Scalar`, hence one for each.)
+macro_rules! tensor_collection {
+    ($E:ty) => {
+        impl<A: Architecture<$E>> TensorCollection<$E, Cpu> for Flow<A, $E, Cpu> {
+            type To<E2: Dtype, D2: Device<E2>> = ();
+
+            fn iter_tensors<V: ModuleVisitor<Self, $E, Cpu>>(
+                visitor: &mut V,
+            ) -> Result<Option<()>, V::Err> {
+                visitor.visit_fields(
+                    (
+                        Self::tensor(
+                            "weights",
+                            |flow| &flow.mirror.tensor,
+                            Self::shown,
+                            options(true),
+                        ),
+                        Self::module("", |flow| &flow.after_step, Self::read_back),
+                    ),
+                    |_| (),
+                )
+            }
+        }
+    };
+}
+
+tensor_collection!(f32);
+tensor_collection!(f64);
+
+impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
+    fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
+        self.mirror.show(&self.machine.state().values.parameters);
+        &mut self.mirror.tensor
+    }
+
+    fn read_back(&mut self) -> &mut AfterStep {
+        let mirror = &self.mirror;
+        if let Err(error) = self.machine.step(|all| mirror.read(all)) {
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        &mut self.after_step
+    }
+}

@@ -1,0 +1,323 @@
+//! The choices of a pass, and the functions that flows and views share.
+
+use std::cell::Cell;
+
+use dfdx::prelude::{Const, Cpu, Dim, NoneTape, Tape, Tensor, TensorFromVec};
+
+use crate::engine::{adds_to, check, split, Direction, Given, JoinTape, Operator};
+use crate::{Architecture, Context, Event, Flow, FlowError, Memory, Noise, Result, Scalar, Vector};
+
+/// A batch of what a flow models, for `N` rows and a tape `T`.
+pub type Data<F, N, T = NoneTape> = Tensor<
+    <<<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Event as Event>::Batch<N>,
+    <F as NormalizingFlow>::Scalar,
+    Cpu,
+    T,
+>;
+
+/// A batch of a flow's latents, for `N` rows and a tape `T`.
+pub type Latents<F, N, T = NoneTape> = Tensor<
+    <<<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Latent as Event>::Batch<N>,
+    <F as NormalizingFlow>::Scalar,
+    Cpu,
+    T,
+>;
+
+/// One number for each of `N` rows, with a tape `T`.
+pub type Numbers<F, N, T = NoneTape> = Tensor<(N,), <F as NormalizingFlow>::Scalar, Cpu, T>;
+
+/// The tape of an output: owned where the input's or the context's is.
+pub type Joined<F, T> =
+    <T as JoinTape<<F as NormalizingFlow>::Scalar, <F as NormalizingFlow>::Tape>>::Output;
+
+/// What an unconditional flow and any [`View`] can do.
+///
+/// Batches are dfdx tensors whose first dimension, the rows, is dynamic (`usize`) or constant. Rows
+/// that hold NaN or an infinity are an error that names the first.
+///
+/// ```
+/// use dfdx::prelude::*;
+/// use flow_core::prelude::*;
+///
+/// flow! {
+///     struct Tiny: Vector<2> {
+///         affine_coupling(net = mlp([8], relu));
+///         affine_coupling(net = mlp([8], relu));
+///     }
+/// }
+///
+/// let cpu = Cpu::default();
+/// let flow = Tiny::<f32>::build(&cpu, 0)?;
+/// let x = cpu.tensor([[0.5, -1.0], [2.0, 0.0]]);
+/// let (z, log_det) = flow.forward(x.clone())?;
+/// let (back, _) = flow.inverse(z)?;
+/// assert!((back - x).abs().max::<Rank0, _>().array() < 1e-5);
+/// assert_eq!(log_det.shape(), &(Const::<2>,));
+/// # Ok::<(), FlowError>(())
+/// ```
+pub trait NormalizingFlow {
+    /// The numbers it computes with.
+    type Scalar: Scalar;
+    /// Its blocks.
+    type Architecture: Architecture<Self::Scalar>;
+    /// The tape of its context: [`NoneTape`] where there is none.
+    type Tape: Tape<Self::Scalar, Cpu>;
+
+    /// The flow with all choices of the next pass. The tape of a context can be taken once.
+    ///
+    /// # Errors
+    /// [`FlowError::TapeUsed`] where an owned tape was taken before.
+    fn view(&self) -> Result<View<'_, Self::Architecture, Self::Scalar, Self::Tape>>;
+
+    /// Data to latents: `(z, log |det ∂z/∂x|)`.
+    ///
+    /// The latents carry the tape. A loss of the log-determinant alone must use them too (or
+    /// [`log_prob`](Self::log_prob)): otherwise its backward pass fails with
+    /// [`FlowError::TapeDropped`] in [`Flow::last_error`].
+    ///
+    /// # Errors
+    /// Non-finite or no rows, a context of another length, a block that is not initialised.
+    fn forward<N: Dim, T: JoinTape<Self::Scalar, Self::Tape>>(
+        &self,
+        x: Data<Self, N, T>,
+    ) -> Result<(Latents<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
+        let view = self.view()?;
+        let (x, tape) = split(x);
+        let tape = tape.join(view.take_tape());
+        view.operator().map::<EventOf<Self>, LatentOf<Self>, N, _>(Direction::Forward, x, tape)
+    }
+
+    /// Latents to data: `(x, log |det ∂x/∂z|)`. The data carry the tape.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn inverse<N: Dim, T: JoinTape<Self::Scalar, Self::Tape>>(
+        &self,
+        z: Latents<Self, N, T>,
+    ) -> Result<(Data<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
+        let view = self.view()?;
+        let (z, tape) = split(z);
+        let tape = tape.join(view.take_tape());
+        view.operator().map::<LatentOf<Self>, EventOf<Self>, N, _>(Direction::Inverse, z, tape)
+    }
+
+    /// `log p(x)` of each row in nats; −∞ outside the support.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn log_prob<N: Dim, T: JoinTape<Self::Scalar, Self::Tape>>(
+        &self,
+        x: Data<Self, N, T>,
+    ) -> Result<Numbers<Self, N, Joined<Self, T>>> {
+        let view = self.view()?;
+        let (x, tape) = split(x);
+        let tape = tape.join(view.take_tape());
+        view.operator().log_prob(x, tape)
+    }
+
+    /// `rows` samples of the base distribution, at the view's temperature.
+    ///
+    /// # Errors
+    /// Where `rows` is 0.
+    fn latents(&self, rows: usize, noise: &mut Noise) -> Result<Latents<Self, usize>> {
+        let view = self.view()?;
+        let z = view.draw(rows, noise, None)?;
+        tensor(z, LatentOf::<Self>::batch(rows))
+    }
+
+    /// `rows` samples of the flow. Equal seeds give equal samples, on any number of threads.
+    ///
+    /// # Errors
+    /// Where `rows` is 0, or as [`inverse`](Self::inverse).
+    fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Data<Self, usize>> {
+        let view = self.view()?;
+        let mut z = view.draw(rows, noise, None)?;
+        view.push(&mut z)?;
+        tensor(z, EventOf::<Self>::batch(rows))
+    }
+
+    /// `rows` samples and their log-probabilities under the flow (at temperature 1).
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    fn sample_with_log_prob(
+        &self,
+        rows: usize,
+        noise: &mut Noise,
+    ) -> Result<(Data<Self, usize>, Numbers<Self, usize>)> {
+        let view = self.view()?;
+        let mut log_prob = vec![Self::Scalar::zero(); rows];
+        let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
+        let log_det = view.push(&mut z)?;
+        log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p = *p - l);
+        Ok((tensor(z, EventOf::<Self>::batch(rows))?, tensor(log_prob, (rows,))?))
+    }
+}
+
+type EventOf<F> =
+    <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Event;
+type LatentOf<F> =
+    <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Latent;
+
+use num_traits::Zero;
+
+/// A flow with the choices of its next passes: made by [`Flow::given`], [`Flow::memory`] and
+/// [`Flow::temperature`], which can be chained in any order.
+pub struct View<'f, A: Architecture<E>, E: Scalar, T = NoneTape> {
+    flow: &'f Flow<A, E, Cpu>,
+    given: Given<E>,
+    tape: Cell<Option<T>>,
+    memory: Memory,
+    temperature: f64,
+    noise: Option<Noise>,
+}
+
+impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
+    pub(crate) fn new(flow: &'f Flow<A, E, Cpu>) -> Self {
+        Self {
+            flow,
+            given: Given::none(),
+            tape: Cell::new(Some(NoneTape)),
+            memory: Memory::default(),
+            temperature: 1.0,
+            noise: None,
+        }
+    }
+
+    /// Conditions on a context: one row for all, or one for each row of data.
+    ///
+    /// A context with a tape gets gradients.
+    ///
+    /// # Errors
+    /// A context without rows, or with NaN or an infinity.
+    pub fn given<const C: usize, M: Dim, T: Tape<E, Cpu>>(
+        self,
+        context: Tensor<(M, Const<C>), E, Cpu, T>,
+    ) -> Result<View<'f, A, E, T>>
+    where
+        A: Architecture<E, Context = Vector<C>>,
+    {
+        let (context, tape) = split(context);
+        let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
+        let rows = crate::engine::read(context, "context", C)?;
+        let given = Given { rows: rows.into(), width: C, gradient };
+        let Self { flow, memory, temperature, noise, .. } = self;
+        Ok(View { flow, given, tape: Cell::new(Some(tape)), memory, temperature, noise })
+    }
+}
+
+impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
+    /// Chooses what passes keep for their gradients.
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Scales the spread of the base distribution in samples: below 1 they gather around its mode.
+    pub fn temperature(mut self, temperature: f64) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
+    /// Draws the random numbers that blocks need from `noise`. Without, they are fixed, so that a
+    /// density is the same each time.
+    pub fn noise(mut self, noise: &mut Noise) -> Self {
+        self.noise = Some(noise.split());
+        self
+    }
+
+    fn take_tape(&self) -> T {
+        self.tape.take().unwrap_or_default()
+    }
+
+    fn operator(&self) -> Operator<'_, A, E> {
+        self.flow.operator(&self.given, self.memory, self.noise.clone())
+    }
+
+    fn draw(&self, rows: usize, noise: &mut Noise, log_prob: Option<&mut [E]>) -> Result<Vec<E>> {
+        if rows == 0 {
+            return Err(FlowError::EmptyBatch { what: "sample".into() });
+        }
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(FlowError::option(
+                "temperature",
+                self.temperature,
+                "a finite number of at least 0",
+            ));
+        }
+        let stream = noise.split();
+        Ok(self.flow.machine().sample_base(rows, &stream, self.temperature, log_prob))
+    }
+
+    fn push(&self, z: &mut [E]) -> Result<Vec<E>> {
+        let rows = z.len() / A::Latent::SHAPE.size();
+        let context = self.given.spread(A::NAME, A::Context::SIZE, rows)?;
+        Ok(self.flow.machine().run(Direction::Inverse, z, &context, None)?.0)
+    }
+
+    /// Each row's log-probability on plain buffers: `x` holds rows of the event's size, an image by
+    /// channels, rows and columns.
+    ///
+    /// # Errors
+    /// As [`NormalizingFlow::log_prob`], and where `x` is not whole rows.
+    pub fn log_prob_of_rows(&self, x: &[E]) -> Result<Vec<E>> {
+        let size = A::Event::SHAPE.size();
+        check(x, "batch", size)?;
+        if x.len() % size != 0 {
+            let expected = x.len().next_multiple_of(size);
+            return Err(FlowError::Length { what: "the batch".into(), found: x.len(), expected });
+        }
+        let context = self.given.spread(A::NAME, A::Context::SIZE, x.len() / size)?;
+        let mut x = x.to_vec();
+        Ok(self.flow.machine().run(Direction::LogProb, &mut x, &context, None)?.0)
+    }
+}
+
+impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> NormalizingFlow for View<'_, A, E, T> {
+    type Scalar = E;
+    type Architecture = A;
+    type Tape = T;
+
+    fn view(&self) -> Result<View<'_, A, E, T>> {
+        let tape = match self.tape.take() {
+            Some(tape) => {
+                if !T::OWNS_TAPE {
+                    self.tape.set(Some(T::default()));
+                }
+                tape
+            }
+            None => return Err(FlowError::TapeUsed),
+        };
+        Ok(View {
+            flow: self.flow,
+            given: self.given.clone(),
+            tape: Cell::new(Some(tape)),
+            memory: self.memory,
+            temperature: self.temperature,
+            noise: self.noise.clone(),
+        })
+    }
+}
+
+impl<A, E> NormalizingFlow for Flow<A, E, Cpu>
+where
+    A: Architecture<E, Context = crate::Unconditional>,
+    E: Scalar,
+{
+    type Scalar = E;
+    type Architecture = A;
+    type Tape = NoneTape;
+
+    fn view(&self) -> Result<View<'_, A, E>> {
+        Ok(View::new(self))
+    }
+}
+
+fn tensor<S: dfdx::prelude::Shape, E: Scalar>(
+    numbers: Vec<E>,
+    shape: S,
+) -> Result<Tensor<S, E, Cpu>> {
+    Cpu::default()
+        .try_tensor_from_vec(numbers, shape)
+        .map_err(|error| FlowError::Gradient(error.to_string()))
+}
