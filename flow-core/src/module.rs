@@ -182,8 +182,11 @@ impl<E: Scalar> TensorVisitor<E, E::Device> for Enter<'_, E> {
         let shape: Vec<usize> = tensor.shape().concrete().into();
         let mut values = vec![E::zero(); tensor.shape().num_elements()];
         tensor.copy_into(&mut values);
-        // A module that is a bare tensor gives it no name.
-        let name = if name.is_empty() { "weight" } else { &name };
+        // A bare tensor, alone or in a tuple, adds an empty part to its path.
+        let name = match name.trim_end_matches('.') {
+            "" => "weight",
+            name => name,
+        };
         self.slots.push(if options.do_gradient_update {
             Slot::Parameter(self.builder.parameter(name, &shape, Start::Values(values)))
         } else {

@@ -275,8 +275,8 @@ mod tests {
         let block = machine.blocks().0.clone();
         machine
             .change(|state| {
-                Noise::seed(1).fill_normal(0, &mut state.values.parameters);
-                state.values.buffer_mut(&block.sign).copy_from_slice(&[1.0, -1.0, -1.0, 1.0, -1.0]);
+                Noise::seed(1).fill_normal(0, &mut state.parameters);
+                state.buffer_mut(&block.sign).copy_from_slice(&[1.0, -1.0, -1.0, 1.0, -1.0]);
                 Ok(())
             })
             .unwrap();
@@ -329,7 +329,7 @@ mod tests {
         let refusal = |at: usize, value: f64| {
             let mut machine = single::<Images, 12, 0>();
             let loaded = machine.change(|state| {
-                state.values.buffers[at] = value;
+                state.buffers[at] = value;
                 Ok(())
             });
             loaded.unwrap_err().to_string()

@@ -30,8 +30,8 @@ impl<E: Scalar> TensorBlock<E> for Bend {
         let s = s.retaped::<T>().try_broadcast_like(&shape)?;
         let t = t.retaped::<T>().try_broadcast_like(&shape)?;
         let u = x.try_mul(s.with_empty_tape().try_exp()?)?.try_add(t)?;
-        let square = u.with_empty_tape().try_square()?.try_add(1.0)?;
-        let slope = square.with_empty_tape().try_ln()?.try_mul(-0.5)?;
+        let square = u.with_empty_tape().try_square()?.try_add(E::one())?;
+        let slope = square.with_empty_tape().try_ln()?.try_mul(E::of(-0.5))?;
         let log_det = s.try_add(slope)?.try_sum()?;
         Ok((u.try_add(square.try_sqrt()?)?.try_ln()?, log_det))
     }
@@ -46,9 +46,10 @@ impl<E: Scalar> TensorBlock<E> for Bend {
         let t = t.retaped::<T>().try_broadcast_like(&shape)?;
         let up = z.with_empty_tape().try_exp()?;
         let down = z.try_negate()?.try_exp()?;
-        let slope = up.with_empty_tape().try_add(down.with_empty_tape())?.try_div(2.0)?.try_ln()?;
+        let slope =
+            up.with_empty_tape().try_add(down.with_empty_tape())?.try_div(E::of(2.0))?.try_ln()?;
         let log_det = slope.try_sub(s.with_empty_tape())?.try_sum()?;
-        let u = up.try_sub(down)?.try_div(2.0)?;
+        let u = up.try_sub(down)?.try_div(E::of(2.0))?;
         Ok((u.try_sub(t)?.try_div(s.try_exp()?)?, log_det))
     }
 }

@@ -198,7 +198,7 @@ mod tests {
         for loaded in [[1.0, 0.0], [0.0, 1.0]] {
             machine
                 .change(|state| {
-                    state.values.buffers.copy_from_slice(&loaded);
+                    state.buffers.copy_from_slice(&loaded);
                     Ok(())
                 })
                 .unwrap();
@@ -207,7 +207,7 @@ mod tests {
             assert_eq!(x, loaded);
         }
         let damaged = machine.change(|state| {
-            state.values.buffers[0] = 1.0;
+            state.buffers[0] = 1.0;
             Ok(())
         });
         let text = damaged.unwrap_err().to_string();

@@ -138,7 +138,7 @@ mod tests {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let mut machine = single::<Vectors, 2, 0>();
             let loaded = machine.change(|state| {
-                state.values.buffers[3] = bad;
+                state.buffers[3] = bad;
                 Ok(())
             });
             let text = loaded.unwrap_err().to_string();
