@@ -37,7 +37,7 @@ pub(super) fn fields(
             (quote!(<#path as #krate::Component<E>>::Block), made)
         }
         StepKind::Repeat { count, body, .. } => {
-            let body = bodies.nested(parent, &[segment.clone()], body);
+            let body = bodies.nested(parent, std::slice::from_ref(&segment), body);
             let body_path = turbofish(&body);
             let made = quote_spanned! {site=>
                 #krate::blocks::Repeat::new(builder, #count, |builder| #body_path::make(builder))
