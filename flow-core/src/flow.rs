@@ -1,9 +1,10 @@
 //! A flow: blocks, base distribution and weights.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
-use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Tape, Tensor};
+use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Gradients, Tape, Tensor};
 
 use crate::engine::{
     check, options, read, split, AfterStep, Entry, Flat, Given, Layout, Machine, Mirror, Operator,
@@ -11,7 +12,7 @@ use crate::engine::{
 };
 use crate::pattern::{matches, nearest};
 use crate::{
-    Architecture, Backend, Context, Event, FlowError, Memory, Result, Scalar, Vector, View,
+    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Vector, View,
 };
 
 /// The blocks of an [`Architecture`] with their weights, on a device.
@@ -146,10 +147,10 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
             let (found, expected) = (values.len(), entry.range.len());
             return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
         }
-        self.machine.change(|state| {
+        self.machine.change(|all| {
             let all = match entry.role {
-                Role::Parameter => &mut state.values.parameters,
-                Role::Buffer(_) => &mut state.values.buffers,
+                Role::Parameter => &mut all.parameters,
+                Role::Buffer(_) => &mut all.buffers,
             };
             all[entry.range].copy_from_slice(values);
             Ok(())
@@ -207,6 +208,26 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         self.mirror = Mirror::new(&self.machine.state().values.parameters, trainable);
     }
 
+    /// The gradient of each trainable parameter by name, taken from dfdx's gradients: zeros where a
+    /// loss did not depend on the flow.
+    ///
+    /// # Errors
+    /// Where dfdx runs out of memory.
+    pub fn gradients(&self, gradients: &mut Gradients<E, Cpu>) -> Result<BTreeMap<&str, Vec<E>>> {
+        let weights = gradients
+            .get_or_alloc_mut(&self.mirror.tensor.ghost())
+            .map_err(|error| FlowError::Gradient(error.to_string()))?;
+        let mut rest = &*E::slice(weights);
+        let mut by_name = BTreeMap::new();
+        let entries = self.layout().parameters().zip(&self.frozen);
+        for (entry, _) in entries.filter(|(_, &frozen)| !frozen) {
+            let (gradient, others) = rest.split_at(entry.range.len());
+            by_name.insert(entry.name.as_str(), gradient.to_vec());
+            rest = others;
+        }
+        Ok(by_name)
+    }
+
     /// What the last failed backward pass of this flow ran into, once.
     ///
     /// dfdx's tape can only say that it failed; here is why.
@@ -253,8 +274,13 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         &'a self,
         given: &'a Given<E>,
         memory: Memory,
+        noise: Option<Noise>,
     ) -> Operator<'a, A, E> {
         let Self { machine, mirror, last_error, .. } = self;
+        let machine = match noise {
+            Some(noise) => machine.drawing(noise),
+            None => machine.clone(),
+        };
         Operator { machine, mirror, last_error, given, memory }
     }
 }
@@ -278,6 +304,11 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     /// A view whose passes keep what `memory` says for their gradients.
     pub fn memory(&self, memory: Memory) -> View<'_, A, E> {
         View::new(self).memory(memory)
+    }
+
+    /// A view whose blocks draw the random numbers they need from `noise`.
+    pub fn noise(&self, noise: &mut Noise) -> View<'_, A, E> {
+        View::new(self).noise(noise)
     }
 
     /// A view whose samples spread `temperature` times as far in the base distribution.

@@ -39,6 +39,11 @@ impl Noise {
         Self { key, position: 0 }
     }
 
+    /// The stream of an index under this one, whatever was drawn or split before.
+    pub fn at(&self, index: u64) -> Self {
+        Self { key: mix(mix(self.key, 0x6174), index), position: 0 }
+    }
+
     /// Four independent words: block `index` of the stream.
     pub fn words(&self, index: u64) -> [u32; 4] {
         philox([index as u32, (index >> 32) as u32, 0, 0], self.key)

@@ -169,6 +169,7 @@ pub struct View<'f, A: Architecture<E>, E: Scalar, T = NoneTape> {
     tape: Cell<Option<T>>,
     memory: Memory,
     temperature: f64,
+    noise: Option<Noise>,
 }
 
 impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
@@ -179,6 +180,7 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
             tape: Cell::new(Some(NoneTape)),
             memory: Memory::default(),
             temperature: 1.0,
+            noise: None,
         }
     }
 
@@ -199,8 +201,8 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
         let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
         let rows = crate::engine::read(context, "context", C)?;
         let given = Given { rows: rows.into(), width: C, gradient };
-        let Self { flow, memory, temperature, .. } = self;
-        Ok(View { flow, given, tape: Cell::new(Some(tape)), memory, temperature })
+        let Self { flow, memory, temperature, noise, .. } = self;
+        Ok(View { flow, given, tape: Cell::new(Some(tape)), memory, temperature, noise })
     }
 }
 
@@ -217,12 +219,19 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         self
     }
 
+    /// Draws the random numbers that blocks need from `noise`. Without, they are fixed, so that a
+    /// density is the same each time.
+    pub fn noise(mut self, noise: &mut Noise) -> Self {
+        self.noise = Some(noise.split());
+        self
+    }
+
     fn take_tape(&self) -> T {
         self.tape.take().unwrap_or_default()
     }
 
     fn operator(&self) -> Operator<'_, A, E> {
-        self.flow.operator(&self.given, self.memory)
+        self.flow.operator(&self.given, self.memory, self.noise.clone())
     }
 
     fn draw(&self, rows: usize, noise: &mut Noise, log_prob: Option<&mut [E]>) -> Result<Vec<E>> {
@@ -285,6 +294,7 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> NormalizingFlow for View<'_
             tape: Cell::new(Some(tape)),
             memory: self.memory,
             temperature: self.temperature,
+            noise: self.noise.clone(),
         })
     }
 }

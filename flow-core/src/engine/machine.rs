@@ -9,7 +9,7 @@ use super::builder::Builder;
 use super::layout::Layout;
 use super::pass::{Gradients, Pass};
 use super::setup::Setup;
-use super::state::State;
+use super::state::{State, Values};
 use super::workspace::Workspace;
 use crate::base::Base;
 use crate::{Architecture, Context, Event, Memory, Noise, Result, Scalar, Shape};
@@ -32,6 +32,7 @@ pub(crate) struct Machine<A: Architecture<E>, E: Scalar> {
     layout: Arc<Layout>,
     state: Arc<State<E>>,
     spare: Arc<Spare<E>>,
+    noise: Noise,
 }
 
 impl<A: Architecture<E>, E: Scalar> Clone for Machine<A, E> {
@@ -42,6 +43,7 @@ impl<A: Architecture<E>, E: Scalar> Clone for Machine<A, E> {
             layout: self.layout.clone(),
             state: self.state.clone(),
             spare: self.spare.clone(),
+            noise: self.noise.clone(),
         }
     }
 }
@@ -81,9 +83,15 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             layout: Arc::new(layout),
             state: Arc::new(state),
             spare: Arc::new(spare),
+            noise: Noise::seed(0),
         };
-        machine.change(|_| Ok(()))?;
+        machine.prepare()?;
         Ok(machine)
+    }
+
+    /// The same machine with other random numbers for the blocks that draw any.
+    pub(crate) fn drawing(&self, noise: Noise) -> Self {
+        Self { noise, ..self.clone() }
     }
 
     pub(crate) fn blocks(&self) -> &A {
@@ -98,29 +106,36 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         &self.state
     }
 
-    /// Changes weights or buffers, and brings what depends on them up to date. Where `change`
-    /// fails, nothing has changed.
+    /// Changes weights or buffers, and brings what depends on them up to date. Where that fails,
+    /// nothing has changed.
     pub(crate) fn change<R>(
         &mut self,
-        change: impl FnOnce(&mut State<E>) -> Result<R>,
+        change: impl FnOnce(&mut Values<E>) -> Result<R>,
     ) -> Result<R> {
+        let before = self.state.values.clone();
         // A tape that still needs the old weights keeps them: `make_mut` copies only then.
-        let state = Arc::make_mut(&mut self.state);
-        let changed = change(state)?;
-        let State { values, derived, version } = state;
-        self.blocks.prepare(values, derived)?;
-        *version = VERSIONS.fetch_add(1, Ordering::Relaxed);
-        Ok(changed)
+        let changed = change(&mut Arc::make_mut(&mut self.state).values)
+            .and_then(|changed| self.prepare().map(|()| changed));
+        if changed.is_err() {
+            Arc::make_mut(&mut self.state).values = before;
+            self.prepare()?;
+        }
+        changed
     }
 
-    /// As [`change`](Self::change), then brings parameters back into their domain.
+    /// An optimiser's step: as [`change`](Self::change) without a way back, and parameters that
+    /// left their domain are brought back into it.
     pub(crate) fn step(&mut self, change: impl FnOnce(&mut [E])) -> Result<()> {
-        let blocks = self.blocks.clone();
-        self.change(|state| {
-            change(&mut state.values.parameters);
-            blocks.project(&mut state.values);
-            Ok(())
-        })
+        let values = &mut Arc::make_mut(&mut self.state).values;
+        change(&mut values.parameters);
+        self.blocks.project(values);
+        self.prepare()
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        let State { values, derived, version } = Arc::make_mut(&mut self.state);
+        *version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        self.blocks.prepare(values, derived)
     }
 
     /// Sets data-dependent parameters from a first batch.
@@ -130,8 +145,8 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         to_channels_last(A::Event::SHAPE, x);
         let mut setup = Setup::new(&mut state, context, rows);
         setup.initialize(&*blocks, x)?;
-        self.change(|current| {
-            current.values = state.values;
+        self.change(|values| {
+            *values = state.values;
             Ok(())
         })
     }
@@ -160,7 +175,8 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             let context = self.rows_of(context, &range);
             let mut none = Gradients::default();
             let mut pass =
-                Pass::new(numbers.len(), &self.state, context, &mut workspace, &mut none);
+                Pass::new(numbers.len(), &self.state, context, &mut workspace, &mut none)
+                    .drawing(&self.noise, range.start);
             if let Some(memory) = keep {
                 pass = pass.keeping(memory);
             }

@@ -119,7 +119,7 @@ impl<E: Scalar> Given<E> {
 
 /// Everything of a flow that an operation needs.
 pub(crate) struct Operator<'f, A: Architecture<E>, E: Scalar> {
-    pub(crate) machine: &'f Machine<A, E>,
+    pub(crate) machine: Machine<A, E>,
     pub(crate) mirror: &'f Mirror<E>,
     pub(crate) last_error: &'f Arc<Mutex<Option<FlowError>>>,
     pub(crate) given: &'f Given<E>,

@@ -3,7 +3,7 @@
 use super::layout::{Buffers, Derived, Parameter};
 use super::state::State;
 use super::workspace::{Buffer, Workspace};
-use crate::{Block, Memory, Result, Scalar};
+use crate::{Block, Memory, Noise, Result, Scalar};
 
 /// Gradients that one row group gathers.
 #[derive(Debug, Default)]
@@ -25,8 +25,10 @@ pub struct Pass<'a, E: Scalar> {
     gradients: &'a mut Gradients<E>,
     saving: bool,
     memory: Memory,
-    /// The leaf that a forward pass calls next, or that a product calls before this.
+    /// The leaf that runs now; between leaves, the one on the latent side.
     leaf: usize,
+    noise: Noise,
+    first_row: usize,
     watch: Watch,
 }
 
@@ -55,6 +57,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
             saving: false,
             memory: Memory::Stored,
             leaf: 0,
+            noise: Noise::seed(0),
+            first_row: 0,
             watch: Watch::Off,
         }
     }
@@ -75,6 +79,13 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Starts at another leaf than the first: inverses and products walk from the last one down.
     pub(crate) fn from_leaf(mut self, leaf: usize) -> Self {
         self.leaf = leaf;
+        self
+    }
+
+    /// Draws from `noise`, as the rows of a batch from `first_row` on.
+    pub(crate) fn drawing(mut self, noise: &Noise, first_row: usize) -> Self {
+        self.noise = noise.clone();
+        self.first_row = first_row;
         self
     }
 
@@ -104,6 +115,13 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// The context, row after row; empty where the flow has none.
     pub fn context(&self) -> &'a [E] {
         self.context
+    }
+
+    /// The random numbers of one row in the block that runs now: the same in a pass and its
+    /// product, and on any number of threads. [`View::noise`](crate::View::noise) chooses them;
+    /// without, they are fixed.
+    pub fn noise(&self, row: usize) -> Noise {
+        self.noise.at(self.leaf as u64).at((self.first_row + row) as u64)
     }
 
     /// A parameter's numbers.
@@ -201,7 +219,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
         }
         self.before(x);
         block.forward(self, x, log_det)?;
-        self.look(self.leaf, x, log_det);
+        self.look(x, log_det);
         self.leaf += 1;
         Ok(())
     }
@@ -219,7 +237,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.before(z);
         self.leaf -= 1;
         block.inverse(self, z, log_det)?;
-        self.look(self.leaf, z, log_det);
+        self.look(z, log_det);
         Ok(())
     }
 
@@ -250,11 +268,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
         if B::COMPOSITE {
             return block.inverse_vjp(self, gradient, log_det);
         }
-        self.leaf += 1;
         if self.memory == Memory::Recomputed {
             self.again(|pass, x, l| block.inverse(pass, x, l))?;
         }
-        block.inverse_vjp(self, gradient, log_det)
+        block.inverse_vjp(self, gradient, log_det)?;
+        self.leaf += 1;
+        Ok(())
     }
 
     /// Keeps a block's input where its activations will be recomputed.
@@ -280,9 +299,9 @@ impl<'a, E: Scalar> Pass<'a, E> {
         ran
     }
 
-    fn look(&mut self, leaf: usize, x: &[E], log_det: &[E]) {
+    fn look(&mut self, x: &[E], log_det: &[E]) {
         if self.watch == Watch::On && !x.iter().chain(log_det).all(|v| v.is_finite()) {
-            self.watch = Watch::Found(leaf);
+            self.watch = Watch::Found(self.leaf);
         }
     }
 }
