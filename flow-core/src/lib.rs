@@ -6,6 +6,7 @@ pub mod base;
 pub mod blocks;
 pub mod io;
 pub mod nets;
+pub mod plot;
 pub mod prelude;
 #[doc(hidden)]
 pub mod private;

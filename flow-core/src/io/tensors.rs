@@ -88,22 +88,18 @@ pub(super) fn narrowed<E: Scalar>(entry: &Entry, values: &[f64]) -> Result<Vec<E
 }
 
 impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
-    /// Replaces the numbers of some entries, all or none.
+    /// Replaces the numbers of some entries: all, or none where the blocks refuse them.
     pub(super) fn replace(&mut self, loaded: Vec<(Entry, Vec<E>)>) -> Result<()> {
-        // What the blocks derive from the numbers can fail too: so a clone first, which is cheap.
-        let mut machine = self.machine().clone();
-        machine.change(|state| {
-            for (entry, values) in loaded {
+        self.machine_mut().change(|values| {
+            for (entry, numbers) in loaded {
                 let all = match entry.role {
-                    Role::Parameter => &mut state.values.parameters,
-                    Role::Buffer(_) => &mut state.values.buffers,
+                    Role::Parameter => &mut values.parameters,
+                    Role::Buffer(_) => &mut values.buffers,
                 };
-                all[entry.range].copy_from_slice(&values);
+                all[entry.range].copy_from_slice(&numbers);
             }
             Ok(())
-        })?;
-        *self.machine_mut() = machine;
-        Ok(())
+        })
     }
 }
 
