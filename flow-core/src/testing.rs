@@ -2,7 +2,7 @@
 
 use crate::engine::{Builder, Direction, Machine};
 use crate::{Architecture, Block, Facts, Memory, Noise, Pass, Result, Setup, State, Unconditional};
-use crate::{Item, Values, Vector};
+use crate::{Item, LogDet, Values, Vector};
 
 /// Makes the block under test; a plain function so that a type can carry it.
 pub(crate) trait Make<const D: usize, const C: usize>: Send + Sync + 'static {
@@ -10,7 +10,17 @@ pub(crate) trait Make<const D: usize, const C: usize>: Send + Sync + 'static {
     fn make(builder: &mut Builder<f64>) -> Result<Self::Block>;
 }
 
-struct Single<M: Make<D, C>, const D: usize, const C: usize>(M::Block);
+/// A flow of one block.
+pub(crate) struct Single<M: Make<D, C>, const D: usize, const C: usize>(pub(crate) M::Block);
+
+/// The flow of the block under test, as it starts.
+pub(crate) fn single<M: Make<D, C>, const D: usize, const C: usize>(
+) -> Machine<Single<M, D, C>, f64>
+where
+    (): Given<C>,
+{
+    Machine::build(3).unwrap()
+}
 
 impl<M: Make<D, C>, const D: usize, const C: usize> Block<f64> for Single<M, D, C> {
     const COMPOSITE: bool = true;
@@ -72,7 +82,7 @@ pub(crate) fn check_laws<M: Make<D, C>, const D: usize, const C: usize>()
 where
     (): Given<C>,
 {
-    let mut machine = Machine::<Single<M, D, C>, f64>::build(3).unwrap();
+    let mut machine = single::<M, D, C>();
     let noise = Noise::seed(5);
     for rows in [1, 3, 40] {
         let mut x = vec![0.0; rows * D];
@@ -88,11 +98,39 @@ where
                 }
             })
             .unwrap();
+        facts(&machine, &x, &context, D);
         for direction in [Direction::Forward, Direction::Inverse] {
             round_trip(&machine, direction, &x, &context);
             log_det(&machine, direction, &x, &context, rows.min(2), D);
             for memory in [Memory::Stored, Memory::Recomputed] {
                 gradients(&mut machine.clone(), direction, memory, &x, &context, D);
+            }
+        }
+    }
+}
+
+/// The block's facts against what it does on these rows.
+fn facts<A: Architecture<f64>>(machine: &Machine<A, f64>, x: &[f64], context: &[f64], d: usize) {
+    let facts = machine.blocks().facts();
+    for (direction, bound) in
+        [(Direction::Forward, facts.forward), (Direction::Inverse, facts.inverse)]
+    {
+        let (y, numbers) = apply(machine, direction, x, context);
+        let alike = match facts.log_det {
+            LogDet::Zero => numbers.iter().all(|&number| number == 0.0),
+            LogDet::Constant => numbers.iter().all(|&number| number == numbers[0]),
+            LogDet::Varying => true,
+        };
+        assert!(alike, "{direction:?}: log-determinants {numbers:?}, not {:?}", facts.log_det);
+        // Under a context rows undergo different maps.
+        if context.is_empty() && bound.is_finite() {
+            let apart = |v: &[f64], row: usize| -> f64 {
+                let (a, b) = (&v[..d], &v[row * d..(row + 1) * d]);
+                a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+            };
+            for row in 1..x.len() / d {
+                let (from, to) = (apart(x, row), apart(&y, row));
+                assert!(to <= bound * from * (1.0 + 1e-9), "{to} is over {bound} · {from}");
             }
         }
     }

@@ -1,7 +1,22 @@
 //! The `flow!` macro.
 
-/// Placeholder until the language lands.
+mod architecture;
+mod catalog;
+mod check;
+mod dim;
+mod emit;
+mod expand;
+mod fallback;
+mod lower;
+mod parameters;
+mod parse;
+mod report;
+mod syntax;
+#[cfg(test)]
+mod tests;
+
+/// Doc later.
 #[proc_macro]
-pub fn flow(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    proc_macro::TokenStream::new()
+pub fn flow(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand::expand(input.into()).into()
 }

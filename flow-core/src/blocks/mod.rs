@@ -1,2 +1,67 @@
 //! The built-in blocks, one file each. Their exact meaning is in the language reference of
 //! [`flow!`](crate::flow).
+//!
+//! The contract of this folder:
+//! - A constructor takes the [`Builder`](crate::Builder) first and the [`Shape`] where the block
+//!   stands second, and returns an error where the block cannot stand there.
+//! - A block that treats each feature alike at every pixel sees an image as `rows × pixels` vectors
+//!   of `features` numbers, and its log-determinant counts every pixel.
+//! - What depends on the weights alone is computed in [`prepare`](crate::Block::prepare), where
+//!   loaded buffers are checked too; weights that are not finite spread, they never panic.
+//! - A composite ([`Repeat`], [`Level`], [`LastLevel`]) has no weights of its own and calls its
+//!   children through the pass, so that the engine sees every leaf.
+//!
+//! ```
+//! use flow_core::blocks::{LinearLu, Repeat};
+//! use flow_core::{Builder, Shape};
+//!
+//! let mut builder = Builder::<f32>::new(0);
+//! let shape = Shape::vector(6);
+//! let steps = builder.block("steps", |b| Repeat::new(b, 4, |b| LinearLu::new(b, shape)))?;
+//! assert_eq!(steps.len(), 4);
+//! # Ok::<(), flow_core::FlowError>(())
+//! ```
+
+mod actnorm;
+mod dense;
+mod diagonal;
+mod features;
+mod householder;
+mod level;
+mod linear_lu;
+mod moments;
+mod permutation;
+mod permute;
+mod repeat;
+mod rotation;
+mod standardize;
+mod triangular;
+
+pub use actnorm::ActNorm;
+pub use diagonal::Diagonal;
+pub use householder::Householder;
+pub use level::{LastLevel, Level};
+pub use linear_lu::LinearLu;
+pub use permute::Permute;
+pub use repeat::Repeat;
+pub use standardize::Standardize;
+
+use crate::{Facts, FlowError, LogDet, Result, Shape};
+
+/// An affine map that its weights keep invertible, with no bound over all of them.
+const AFFINE: Facts = Facts {
+    analytic_inverse: true,
+    log_det: LogDet::Constant,
+    bi_lipschitz: true,
+    memory_saving: true,
+    forward: f64::INFINITY,
+    inverse: f64::INFINITY,
+};
+
+/// Refuses a shape without numbers, on which rows cannot be told apart.
+fn non_empty(shape: Shape) -> Result<Shape> {
+    if shape.size() == 0 {
+        return Err(FlowError::option("the shape of a block", shape, "at least one number"));
+    }
+    Ok(shape)
+}

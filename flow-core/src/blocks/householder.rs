@@ -1,0 +1,224 @@
+use super::dense::{self, Side};
+use super::features::add_scaled;
+use super::non_empty;
+use super::triangular::dot;
+use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
+
+/// `y = H₁…Hₖ x` with the reflections `Hᵢ = I − 2vᵢvᵢᵀ/‖vᵢ‖²`, at every pixel alike:
+/// `linear(orthogonal)` with as many reflections as features, which reach every rotation (Tomczak
+/// and Welling 2016, "Improving variational auto-encoders using Householder flow").
+///
+/// The parameter `reflections` [k, d] starts standard normal. A reflection at zero counts as the
+/// identity. The log-determinant is 0.
+#[derive(Clone, Debug)]
+pub struct Householder {
+    features: usize,
+    reflections: Parameter,
+    /// `Q = H₁…Hₖ`, [d, d].
+    product: Derived,
+}
+
+impl Householder {
+    /// The block with `count` random reflections.
+    ///
+    /// # Errors
+    /// Where `shape` holds no numbers, or `count` is 0.
+    pub fn new<E: Scalar>(builder: &mut Builder<E>, shape: Shape, count: usize) -> Result<Self> {
+        let features = non_empty(shape)?.features();
+        if count == 0 {
+            return Err(FlowError::option("the number of reflections", count, "at least 1"));
+        }
+        Ok(Self {
+            features,
+            reflections: builder.parameter("reflections", &[count, features], Start::Normal),
+            product: builder.derived(features * features),
+        })
+    }
+}
+
+/// The length of a reflection's vector, or none where it has no direction. NaN counts as a length.
+fn length<E: Scalar>(v: &[E]) -> Option<E> {
+    // Relative to the largest entry, so that no square over- or underflows.
+    let largest = v.iter().fold(E::zero(), |most, v| most.max(v.abs()));
+    let squares = v.iter().map(|&v| (v / largest) * (v / largest)).sum::<E>();
+    let length = largest * squares.sqrt();
+    if largest < E::min_positive_value() {
+        None
+    } else {
+        Some(length)
+    }
+}
+
+impl<E: Scalar> Block<E> for Householder {
+    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
+        dense::forward(pass, &self.product, self.features, Side::Plain, x);
+        Ok(())
+    }
+
+    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], _: &mut [E]) -> Result<()> {
+        dense::forward(pass, &self.product, self.features, Side::Transposed, z);
+        Ok(())
+    }
+
+    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
+        dense::vjp(pass, &self.product, self.features, Side::Plain, gradient);
+        Ok(())
+    }
+
+    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
+        dense::vjp(pass, &self.product, self.features, Side::Transposed, gradient);
+        Ok(())
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        let d = self.features;
+        let q = self.product.of_mut(derived);
+        q.fill(E::zero());
+        q.iter_mut().step_by(d + 1).for_each(|entry| *entry = E::one());
+        for v in values.parameter(&self.reflections).chunks_exact(d) {
+            let Some(length) = length(v) else { continue };
+            for row in q.chunks_exact_mut(d) {
+                reflect(row, v, length);
+            }
+        }
+        Ok(())
+    }
+
+    /// With `G` the gradient by `Q`, that by `Hᵢ` is `Kᵢ = (H₁…Hᵢ₋₁)ᵀ G (Hᵢ₊₁…Hₖ)ᵀ`. So `K₁ = G Qᵀ H₁`
+    /// and `Kᵢ₊₁ = Hᵢ Kᵢ Hᵢ₊₁`: no intermediate product is needed. With `u = v/‖v‖` the gradient
+    /// by `u` is `−2(K + Kᵀ)u`, and `v` sees its part across `u`, over `‖v‖`.
+    fn finish(&self, state: &State<E>, from: &[E], gradient: &mut [E]) -> Result<()> {
+        use crate::backend::cpu::matrix::{multiply, Into, Matrix};
+        let d = self.features;
+        let by_product = Matrix::new(self.product.of(from), d, d);
+        let product = Matrix::new(self.product.of(&state.derived), d, d);
+        let mut k = vec![E::zero(); d * d];
+        multiply(&mut k, Into::Replace, by_product, product.t());
+
+        let reflections = state.values.parameter(&self.reflections).chunks_exact(d);
+        let gradients = self.reflections.of_mut(gradient).chunks_exact_mut(d);
+        let (mut u, mut left, mut both) = (vec![E::zero(); d], vec![E::zero(); d], k.clone());
+        both.truncate(d);
+        for (v, gradient) in reflections.zip(gradients) {
+            let Some(length) = length(v) else { continue };
+            u.iter_mut().zip(v).for_each(|(u, &v)| *u = v / length);
+            left.fill(E::zero());
+            for ((row, &u_i), both) in k.chunks_exact_mut(d).zip(&u).zip(&mut both) {
+                reflect(row, &u, E::one());
+                add_scaled(&mut left, row, u_i);
+                *both = dot(row, &u);
+            }
+            for (row, &u_i) in k.chunks_exact_mut(d).zip(&u) {
+                add_scaled(row, &left, E::of(-2.0) * u_i);
+            }
+            add_scaled(&mut both, &left, E::one());
+            let along = dot(&both, &u);
+            add_scaled(&mut both, &u, -along);
+            add_scaled(gradient, &both, E::of(-2.0) / length);
+        }
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::ISOMETRY
+    }
+}
+
+/// `row ← row·H`, with the reflection at `v` of that length.
+fn reflect<E: Scalar>(row: &mut [E], v: &[E], length: E) {
+    let along = E::of(2.0) * (dot(row, v) / length);
+    let inverse = length.recip();
+    for (entry, &v) in row.iter_mut().zip(v) {
+        *entry -= along * (v * inverse);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Direction;
+    use crate::testing::{check_laws, single, Make};
+
+    struct Orthogonal;
+    impl<const D: usize> Make<D, 0> for Orthogonal {
+        type Block = Householder;
+        fn make(b: &mut Builder<f64>) -> Result<Householder> {
+            Householder::new(b, Shape::vector(D), D)
+        }
+    }
+
+    struct Few;
+    impl<const D: usize> Make<D, 0> for Few {
+        type Block = Householder;
+        fn make(b: &mut Builder<f64>) -> Result<Householder> {
+            Householder::new(b, Shape::vector(D), 3)
+        }
+    }
+
+    struct Images;
+    impl Make<12, 0> for Images {
+        type Block = Householder;
+        fn make(b: &mut Builder<f64>) -> Result<Householder> {
+            Householder::new(b, Shape::image(3, 2, 2), 2)
+        }
+    }
+
+    #[test]
+    fn laws_hold() {
+        check_laws::<Orthogonal, 1, 0>();
+        check_laws::<Orthogonal, 2, 0>();
+        check_laws::<Orthogonal, 5, 0>();
+        check_laws::<Few, 2, 0>();
+        check_laws::<Few, 7, 0>();
+        check_laws::<Images, 12, 0>();
+    }
+
+    #[test]
+    fn the_last_reflection_acts_first() {
+        let machine = single::<Few, 7, 0>();
+        let x = [1.0, -2.0, 0.5, 3.0, 4.0, -1.0, 2.0];
+        let mut want = x;
+        for v in machine.state().values.parameters.chunks_exact(7).rev() {
+            let squares: f64 = v.iter().map(|v| v * v).sum();
+            let along: f64 = v.iter().zip(want).map(|(v, x)| v * x).sum();
+            want.iter_mut().zip(v).for_each(|(x, v)| *x -= 2.0 * along / squares * v);
+        }
+        let mut y = x;
+        machine.run(Direction::Forward, &mut y, &[], None).unwrap();
+        assert!(y.iter().zip(want).all(|(y, want)| (y - want).abs() < 1e-13), "{y:?}");
+    }
+
+    #[test]
+    fn reflections_of_any_size_stay_isometries() {
+        for scale in [0.0, 1e-320, 1e-300, 1e-160, 1.0, 1e160, 1e300] {
+            let mut machine = single::<Few, 2, 0>();
+            machine.step(|p| p.iter_mut().for_each(|v| *v *= scale)).unwrap();
+            let mut x = [3.0, 4.0];
+            let keep = Some(crate::Memory::Stored);
+            let (_, kept) = machine.run(Direction::Forward, &mut x, &[], keep).unwrap();
+            assert!((x[0].hypot(x[1]) - 5.0).abs() < 1e-12, "{scale}: {x:?}");
+            let (memory, kept) = (crate::Memory::Stored, kept.unwrap());
+            let totals = machine
+                .vjp(Direction::Forward, memory, kept, &mut [1.0, 2.0], &[0.0], &[])
+                .unwrap();
+            assert!(totals.parameters.iter().all(|v| v.is_finite()), "{scale}");
+        }
+    }
+
+    #[test]
+    fn weights_that_are_nan_spread() {
+        let mut machine = single::<Orthogonal, 5, 0>();
+        machine.step(|p| p[7] = f64::NAN).unwrap();
+        let mut x = [1.0; 5];
+        machine.run(Direction::Forward, &mut x, &[], None).unwrap();
+        assert!(x.iter().any(|v| v.is_nan()), "{x:?}");
+    }
+
+    #[test]
+    fn no_reflections_are_refused() {
+        let made = Householder::new(&mut Builder::<f32>::new(0), Shape::vector(2), 0);
+        let text = made.unwrap_err().to_string();
+        assert_eq!(text, "the number of reflections is 0, expected at least 1");
+    }
+}

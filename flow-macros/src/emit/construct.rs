@@ -1,0 +1,312 @@
+//! The type of each block, and the expression that makes it.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
+
+use super::body::{Bodies, Field};
+use super::Scope;
+use crate::architecture::{
+    Arguments, Block, Choice, Keep, Level, Net, NetKind, Shape, Step, StepKind,
+};
+use crate::catalog::{Id, NetId};
+use crate::dim::Dim;
+
+/// One field a step; an unrolled repeat has one for each iteration.
+pub(super) fn fields(
+    bodies: &mut Bodies<'_>,
+    parent: &Ident,
+    step: &Step,
+    name: Ident,
+) -> Vec<Field> {
+    let scope = bodies.scope;
+    let (krate, site, segment) = (scope.krate, scope.site, step.segment());
+    let (kind, made) = match &step.kind {
+        StepKind::Block(block) => built_in(scope, block, step),
+        StepKind::Use(block) => {
+            let (path, values) = (&block.path, &block.arguments);
+            let (input, output) = (scope.shape(&step.input), scope.shape(&step.output));
+            let context = scope.context_size();
+            let made = quote_spanned! {site=>
+                <#path as #krate::Component<E>>::component(
+                    builder,
+                    #krate::Site { input: #input, output: #output, context: #context },
+                    (#(#values,)*),
+                )
+            };
+            (quote!(<#path as #krate::Component<E>>::Block), made)
+        }
+        StepKind::Repeat { count, body, .. } => {
+            let body = bodies.nested(parent, &[segment.clone()], body);
+            let body_path = turbofish(&body);
+            let made = quote_spanned! {site=>
+                #krate::blocks::Repeat::new(builder, #count, |builder| #body_path::make(builder))
+            };
+            (quote!(#krate::blocks::Repeat<#body>), made)
+        }
+        StepKind::Unrolled(iterations) => {
+            return unrolled(bodies, parent, &segment, iterations, &name);
+        }
+        StepKind::Multiscale(levels) => multiscale(bodies, parent, &segment, levels),
+        StepKind::Hole => return Vec::new(),
+    };
+    let value = quote_spanned!(site=> builder.block(#segment, |builder| #made));
+    vec![Field { name, kind, value }]
+}
+
+/// `Name<D, E>` as the head of a path.
+fn turbofish(kind: &TokenStream) -> TokenStream {
+    quote!(<#kind>)
+}
+
+fn unrolled(
+    bodies: &mut Bodies<'_>,
+    parent: &Ident,
+    segment: &str,
+    iterations: &[Vec<Step>],
+    name: &Ident,
+) -> Vec<Field> {
+    let site = bodies.scope.site;
+    iterations
+        .iter()
+        .enumerate()
+        .map(|(iteration, steps)| {
+            let inner = iteration.to_string();
+            let kind = bodies.nested(parent, &[segment.to_owned(), inner.clone()], steps);
+            let path = turbofish(&kind);
+            let value = quote_spanned! {site=>
+                builder.scope(#segment, |builder| {
+                    builder.block(#inner, |builder| #path::make(builder))
+                })
+            };
+            Field { name: format_ident!("{}_{}", name, inner), kind, value }
+        })
+        .collect()
+}
+
+/// `Level<Body0, Level<Body1, LastLevel<Body2>>>`.
+fn multiscale(
+    bodies: &mut Bodies<'_>,
+    parent: &Ident,
+    segment: &str,
+    levels: &[Level],
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (bodies.scope.krate, bodies.scope.site);
+    let mut kinds = Vec::new();
+    for (index, level) in levels.iter().enumerate() {
+        let segments = [segment.to_owned(), index.to_string()];
+        kinds.push(bodies.nested(parent, &segments, &level.body));
+    }
+    let locals: Vec<Ident> =
+        (0..levels.len()).map(|index| format_ident!("level_{}", index, span = site)).collect();
+    let (mut kind, mut value) = (TokenStream::new(), TokenStream::new());
+    for ((level, body), local) in levels.iter().zip(&kinds).zip(&locals).rev() {
+        let output = bodies.scope.shape(&level.output);
+        match &level.kept {
+            None => {
+                kind = quote!(#krate::blocks::LastLevel<#body>);
+                value = quote_spanned!(site=> #krate::blocks::LastLevel::new(#local, #output));
+            }
+            Some(kept) => {
+                kind = quote!(#krate::blocks::Level<#body, #kind>);
+                value = quote_spanned! {site=>
+                    #krate::blocks::Level::new(#local, #value?, #output, #kept)
+                };
+            }
+        }
+    }
+    let paths = kinds.iter().map(turbofish);
+    let names = (0..levels.len()).map(|index| index.to_string());
+    let made = quote_spanned! {site=> {
+        #(let #locals = builder.block(#names, |builder| #paths::make(builder))?;)*
+        #value
+    }};
+    (kind, made)
+}
+
+fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let shape = scope.shape(&step.input);
+    let plain = |name: &str| {
+        let name = format_ident!("{}", name);
+        let kind = quote!(#krate::blocks::#name);
+        let made = quote_spanned!(site=> #kind::new(builder, #shape));
+        (kind, made)
+    };
+    match block.row.id {
+        Id::Standardize => plain("Standardize"),
+        Id::ActNorm => plain("ActNorm"),
+        Id::Permute => {
+            let kind = quote!(#krate::blocks::Permute);
+            let order = block.arguments.choice("order");
+            let made = match order.name {
+                "roll" => {
+                    let by = order.arguments.count("by");
+                    quote_spanned!(site=> #kind::roll(builder, #shape, #by))
+                }
+                "shuffle" => {
+                    let seed = order.arguments.seed("seed");
+                    quote_spanned!(site=> #kind::shuffle(builder, #shape, #seed))
+                }
+                _ => quote_spanned!(site=> #kind::reverse(builder, #shape)),
+            };
+            (kind, made)
+        }
+        Id::Linear | Id::Conv1x1 => match block.arguments.choice("form").name {
+            "diagonal" => plain("Diagonal"),
+            "orthogonal" => {
+                let kind = quote!(#krate::blocks::Householder);
+                let count = step.input.features();
+                let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
+                (kind, made)
+            }
+            _ => plain("LinearLu"),
+        },
+        Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
+            coupling(scope, block, step)
+        }
+        // Without a runtime: a flow that holds one has an error, and is not emitted.
+        _ => plain("ActNorm"),
+    }
+}
+
+fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (transform, value, each) = match block.row.id {
+        Id::AffineCoupling => {
+            let scale = scale(krate, block.arguments.choice("scale"));
+            (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
+        }
+        Id::SplineCoupling => {
+            let (bins, bound) =
+                (block.arguments.count("bins"), real(block.arguments.real("bound")));
+            let value = quote!(#krate::transforms::Spline::new(#bins, #bound));
+            (quote!(Spline), value, quote!((3 * (#bins) - 1)))
+        }
+        _ => (quote!(Additive), quote!(#krate::transforms::Additive::new()), quote!(1)),
+    };
+    let keep = block.keep.unwrap_or(Keep::First);
+    let split = format_ident!("{}", split(keep));
+    let (net_kind, net) = net(scope, block.arguments.net(), &step.input, keep, &each);
+    let kind = quote!(#krate::blocks::Coupling<#net_kind, #krate::transforms::#transform>);
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let made = quote_spanned! {site=>
+        #krate::blocks::Coupling::new(
+            builder,
+            #shape,
+            #context,
+            #krate::blocks::Split::#split,
+            #value,
+            #net,
+        )
+    };
+    (kind, made)
+}
+
+fn split(keep: Keep) -> &'static str {
+    match keep {
+        Keep::First => "First",
+        Keep::Second => "Second",
+        Keep::Even => "Even",
+        Keep::Odd => "Odd",
+        Keep::CheckerEven => "CheckerEven",
+        Keep::CheckerOdd => "CheckerOdd",
+    }
+}
+
+fn scale(krate: &TokenStream, scale: &Choice) -> TokenStream {
+    let number = |name| real(scale.arguments.real(name));
+    match scale.name {
+        "tanh" => {
+            let limit = number("limit");
+            quote!(#krate::transforms::Scale::Tanh { limit: #limit })
+        }
+        "sigmoid" => {
+            let (low, high, shift) = (number("low"), number("high"), number("shift"));
+            quote!(#krate::transforms::Scale::Sigmoid { low: #low, high: #high, shift: #shift })
+        }
+        _ => quote!(#krate::transforms::Scale::Exp),
+    }
+}
+
+/// The net's type, and a closure that makes it once the block knows its sizes.
+fn net(
+    scope: &Scope<'_>,
+    net: &Net,
+    input: &Shape,
+    keep: Keep,
+    each: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    match &net.kind {
+        NetKind::Use(module) => {
+            let (inputs, outputs) = sizes(input, keep);
+            let context = scope.context_size();
+            let kind = quote! {
+                #krate::nets::DfdxNet<#module, { #inputs + #context }, { (#outputs) * #each }, E>
+            };
+            let made = quote_spanned! {site=>
+                |builder, inputs, outputs, last| {
+                    #krate::nets::DfdxNet::new(builder, inputs, outputs, last)
+                }
+            };
+            (kind, made)
+        }
+        NetKind::BuiltIn { row, arguments } => {
+            debug_assert!(row.id == NetId::Mlp);
+            let hidden = arguments.counts("hidden");
+            let activation = activation(arguments);
+            let zero_init = arguments.flag("zero_init");
+            let lipschitz = match net.lipschitz() {
+                Some(c) => {
+                    let c = real(c);
+                    quote!(::core::option::Option::Some(#c))
+                }
+                None => quote!(::core::option::Option::None),
+            };
+            let made = quote_spanned! {site=>
+                |builder, inputs, outputs, last| {
+                    #krate::nets::Mlp::new(
+                        builder,
+                        inputs,
+                        outputs,
+                        last,
+                        &[#(#hidden),*],
+                        #krate::nets::Activation::#activation,
+                        #krate::nets::MlpOptions { zero_init: #zero_init, lipschitz: #lipschitz },
+                    )
+                }
+            };
+            (quote!(#krate::nets::Mlp), made)
+        }
+    }
+}
+
+/// Features that pass and that are transformed.
+fn sizes(input: &Shape, keep: Keep) -> (Option<Dim>, Option<Dim>) {
+    let Some(features) = input.features() else { return (None, None) };
+    let larger = matches!(keep, Keep::Second | Keep::Even);
+    (features.half(larger), features.half(!larger))
+}
+
+fn activation(arguments: &Arguments) -> Ident {
+    let name = match arguments.choice("activation").name {
+        "elu" => "Elu",
+        "leaky_relu" => "LeakyRelu",
+        "tanh" => "Tanh",
+        "swish" => "Swish",
+        "gelu" => "Gelu",
+        "softplus" => "Softplus",
+        _ => "Relu",
+    };
+    format_ident!("{}", name)
+}
+
+fn real(value: f64) -> TokenStream {
+    let magnitude = Literal::f64_unsuffixed(value.abs());
+    if value < 0.0 {
+        quote!(-#magnitude)
+    } else {
+        quote!(#magnitude)
+    }
+}

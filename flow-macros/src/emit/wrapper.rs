@@ -1,0 +1,133 @@
+//! The user's struct: a [`Flow`] of its blocks, with the name and attributes that the user gave.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+
+use super::Scope;
+use crate::architecture::Context;
+
+/// `blocks` is the architecture's type, with `E` free; `docs` follow the user's own.
+pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> TokenStream {
+    let Scope { header, krate, parameters, arguments, site } = scope;
+    let (name, visibility) = (&header.name, &header.visibility);
+    let (everywhere, declared) = (scope.everywhere(), &header.parameters);
+    let (user_docs, others) = (&header.attributes.docs, &header.attributes.others);
+    let docs = (!docs.is_empty()).then(|| quote!(#[doc = #docs]));
+    let item = quote_spanned! {*site=>
+        #(#user_docs)*
+        #docs
+        #everywhere
+        #(#others)*
+        #visibility struct #name<
+            #(#declared,)*
+            E: #krate::Scalar = f32,
+            B: #krate::Backend = #krate::Cpu,
+        >(#krate::Flow<#blocks, E, B>);
+
+        #everywhere
+        #[automatically_derived]
+        impl<#parameters E: #krate::Scalar, B: #krate::Backend> #name<#arguments E, B> {
+            /// Builds the flow with starting weights drawn from `seed`.
+            ///
+            /// # Errors
+            /// Where a block of one's own cannot stand where it does.
+            pub fn build(device: &B, seed: u64) -> ::core::result::Result<Self, #krate::FlowError> {
+                ::core::result::Result::map(#krate::Flow::build(device, seed), Self)
+            }
+        }
+
+        #everywhere
+        #[automatically_derived]
+        impl<#parameters E: #krate::Scalar, B: #krate::Backend> ::core::ops::Deref
+            for #name<#arguments E, B>
+        {
+            type Target = #krate::Flow<#blocks, E, B>;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+
+        #everywhere
+        #[automatically_derived]
+        impl<#parameters E: #krate::Scalar, B: #krate::Backend> ::core::ops::DerefMut
+            for #name<#arguments E, B>
+        {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.0
+            }
+        }
+
+        #everywhere
+        #[automatically_derived]
+        impl<#parameters E: #krate::Scalar, B: #krate::Backend>
+            ::core::convert::From<#krate::Flow<#blocks, E, B>> for #name<#arguments E, B>
+        {
+            fn from(flow: #krate::Flow<#blocks, E, B>) -> Self {
+                Self(flow)
+            }
+        }
+    };
+    let passes = passes(scope, blocks);
+    let tensors = tensors(scope);
+    quote!(#item #passes #tensors)
+}
+
+/// An unconditional flow can do itself what the view of a conditional one can.
+fn passes(scope: &Scope<'_>, blocks: &TokenStream) -> TokenStream {
+    if !matches!(scope.header.context, Context::None) {
+        return TokenStream::new();
+    }
+    let Scope { header, krate, parameters, arguments, site } = scope;
+    let (name, everywhere) = (&header.name, scope.everywhere());
+    quote_spanned! {*site=>
+        #everywhere
+        #[automatically_derived]
+        impl<#parameters E: #krate::Scalar> #krate::NormalizingFlow
+            for #name<#arguments E, #krate::Cpu>
+        {
+            type Scalar = E;
+            type Architecture = #blocks;
+            type Tape = #krate::private::NoneTape;
+
+            fn view(
+                &self,
+            ) -> ::core::result::Result<#krate::View<'_, #blocks, E>, #krate::FlowError> {
+                #krate::NormalizingFlow::view(&self.0)
+            }
+        }
+    }
+}
+
+/// dfdx's optimisers see the weights. (`Cpu: Device<E>` does not follow from `E: Scalar`, hence one
+/// for each.)
+fn tensors(scope: &Scope<'_>) -> TokenStream {
+    let Scope { header, krate, parameters, arguments, site } = scope;
+    let (name, everywhere) = (&header.name, scope.everywhere());
+    let one = |scalar: TokenStream| {
+        quote_spanned! {*site=>
+            #everywhere
+            #[automatically_derived]
+            impl<#parameters> #krate::private::TensorCollection<#scalar, #krate::Cpu>
+                for #name<#arguments #scalar, #krate::Cpu>
+            {
+                type To<E2: #krate::private::Dtype, D2: #krate::private::Device<E2>> = ();
+
+                fn iter_tensors<V: #krate::private::ModuleVisitor<Self, #scalar, #krate::Cpu>>(
+                    visitor: &mut V,
+                ) -> ::core::result::Result<::core::option::Option<()>, V::Err> {
+                    visitor.visit_fields(
+                        <Self as #krate::private::TensorCollection<#scalar, #krate::Cpu>>::module(
+                            "",
+                            |flow| &flow.0,
+                            |flow| &mut flow.0,
+                        ),
+                        |_| (),
+                    )
+                }
+            }
+        }
+    };
+    let (single, double) = (one(quote!(f32)), one(quote!(f64)));
+    quote!(#single #double)
+}

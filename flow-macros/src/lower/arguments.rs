@@ -1,0 +1,328 @@
+//! Arguments of a call against the rows of the catalog.
+
+use syn::Ident;
+
+use super::header::{bounded, number};
+use crate::architecture::{Arguments, Choice, Given, Net, NetKind, Resolved};
+use crate::catalog::{self, Argument, Default, Kind, Numbers, Variant};
+use crate::dim::Dim;
+use crate::report::{list, suggest, Place, Report};
+use crate::syntax::{self, DimValue, Value, ValueKind};
+
+pub(super) struct Call<'a> {
+    pub(super) name: &'a str,
+    /// Of the name, where missing arguments are reported.
+    pub(super) place: Place,
+    pub(super) given: &'a [syntax::Argument],
+}
+
+/// What resolving needs to know of its surroundings.
+struct Context<'a> {
+    parameters: &'a [Ident],
+    report: &'a Report,
+}
+
+/// All errors of the call are reported; `None` where there was one.
+pub(super) fn resolve(
+    call: &Call<'_>,
+    rows: &'static [Argument],
+    parameters: &[Ident],
+    report: &Report,
+) -> Option<Arguments> {
+    Context { parameters, report }.call(call, rows)
+}
+
+impl Context<'_> {
+    fn call(&self, call: &Call<'_>, rows: &'static [Argument]) -> Option<Arguments> {
+        let mut values: Vec<Option<&Value>> = rows.iter().map(|_| None).collect();
+        let named = self.named(call, rows, &mut values);
+        let positional = self.positional(call, rows, &mut values);
+        let (Some(()), Some(())) = (named, positional) else { return None };
+        let mut complete = true;
+        let mut resolved = Vec::new();
+        for (row, value) in rows.iter().zip(values) {
+            match self.one(call, row, value) {
+                Ok(Some(given)) => resolved.push((row, given)),
+                Ok(None) => {}
+                Err(Reported) => complete = false,
+            }
+        }
+        let arguments = Arguments(resolved);
+        (complete && self.agree(call, &arguments)).then_some(arguments)
+    }
+
+    fn named<'v>(
+        &self,
+        call: &Call<'v>,
+        rows: &[Argument],
+        values: &mut [Option<&'v Value>],
+    ) -> Option<()> {
+        let mut complete = Some(());
+        for argument in call.given {
+            let Some(name) = &argument.name else { continue };
+            let found = name.to_string();
+            match rows.iter().position(|row| row.name == found) {
+                Some(index) if values[index].is_none() => values[index] = Some(&argument.value),
+                Some(_) => {
+                    let message = format!("`{found}` is given twice");
+                    self.report.error(name, message, "leave one of them out");
+                    complete = None;
+                }
+                None => {
+                    let known: Vec<&str> = rows.iter().map(|row| row.name).collect();
+                    let help = if known.is_empty() {
+                        format!("`{}` takes no arguments", call.name)
+                    } else {
+                        suggest(&found, "its arguments are", &known)
+                    };
+                    let message = format!("`{}` has no argument `{found}`", call.name);
+                    self.report.error(name, message, help);
+                    complete = None;
+                }
+            }
+        }
+        complete
+    }
+
+    /// Positional arguments fill, in order, the rows that no name has filled.
+    fn positional<'v>(
+        &self,
+        call: &Call<'v>,
+        rows: &[Argument],
+        values: &mut [Option<&'v Value>],
+    ) -> Option<()> {
+        for argument in call.given.iter().filter(|argument| argument.name.is_none()) {
+            let free = (0..rows.len()).find(|&i| rows[i].positional && values[i].is_none());
+            match free {
+                Some(index) => values[index] = Some(&argument.value),
+                None => {
+                    let message =
+                        format!("`{}` has no place for {}", call.name, argument.value.describe());
+                    self.report.error(argument.value.place, message, surplus_help(call, rows));
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn one(
+        &self,
+        call: &Call<'_>,
+        row: &'static Argument,
+        value: Option<&Value>,
+    ) -> Result<Option<Given>, Reported> {
+        if let Some(value) = value {
+            let resolved = self.value(row, value).ok_or(Reported)?;
+            return Ok(Some(Given { value: resolved, place: value.place, written: true }));
+        }
+        match row.default {
+            Default::Optional => Ok(None),
+            Default::Value(text) => {
+                let value = crate::parse::default_value(text, call.place);
+                let resolved = self.value(row, &value).ok_or(Reported)?;
+                Ok(Some(Given { value: resolved, place: call.place, written: false }))
+            }
+            Default::Required => {
+                let message = format!("`{}` without its `{}`", call.name, row.name);
+                self.report.error(call.place, message, missing_help(row));
+                Err(Reported)
+            }
+        }
+    }
+
+    fn value(&self, row: &'static Argument, value: &Value) -> Option<Resolved> {
+        match &row.kind {
+            Kind::Count(least) => self.count(row, *least, value).map(Resolved::Count),
+            Kind::Counts(least) => self.counts(row, *least, value).map(Resolved::Counts),
+            Kind::Seed => match &value.kind {
+                ValueKind::Number { text, integer: true } => match text.parse() {
+                    Ok(seed) => Some(Resolved::Seed(seed)),
+                    Err(_) => self.mismatch(row, value),
+                },
+                _ => self.mismatch(row, value),
+            },
+            Kind::Real(numbers) => self.real(row, *numbers, value).map(Resolved::Real),
+            Kind::Pair(numbers) => match &value.kind {
+                ValueKind::Tuple(values) if values.len() == 2 => {
+                    let low = self.real(row, *numbers, &values[0])?;
+                    let high = self.real(row, *numbers, &values[1])?;
+                    self.ordered(row.name, low, high, value.place)?;
+                    Some(Resolved::Pair(low, high))
+                }
+                _ => self.mismatch(row, value),
+            },
+            Kind::Bool => match value.kind {
+                ValueKind::Bool(flag) => Some(Resolved::Flag(flag)),
+                _ => self.mismatch(row, value),
+            },
+            Kind::Fraction => self.fraction(row, value),
+            Kind::OneOf(variants) => self.choice(row, variants, value).map(Resolved::Choice),
+            Kind::Net => self.net(row, value).map(Resolved::Net),
+        }
+    }
+
+    fn mismatch<T>(&self, row: &Argument, value: &Value) -> Option<T> {
+        let message = format!("`{}` cannot be {}", row.name, value.describe());
+        self.report.error(value.place, message, format!("it takes {}", row.kind.describe()));
+        None
+    }
+
+    fn count(&self, row: &Argument, least: u64, value: &Value) -> Option<Dim> {
+        let what = format!("`{}`", row.name);
+        match &value.kind {
+            ValueKind::Number { text, integer: true } if !text.starts_with('-') => {
+                let count = bounded(text, &what, value.place, self.report)?;
+                if count < least {
+                    return self.mismatch(row, value);
+                }
+                Some(Dim::number(count, value.place))
+            }
+            ValueKind::Constant(constant) => {
+                let dim = syntax::Dim { value: constant.clone(), place: value.place };
+                let count = number(&dim, &what, self.parameters, self.report)?;
+                match count.value {
+                    Some(known) if known < least => self.mismatch(row, value),
+                    _ => Some(count),
+                }
+            }
+            // Constants are upper case, names of the language are lower case.
+            ValueKind::Name(call) if is_constant(call) => {
+                let path = DimValue::Path(call.name.clone().into());
+                let dim = syntax::Dim { value: path, place: value.place };
+                number(&dim, &what, self.parameters, self.report)
+            }
+            _ => self.mismatch(row, value),
+        }
+    }
+
+    fn counts(&self, row: &Argument, least: usize, value: &Value) -> Option<Vec<Dim>> {
+        let ValueKind::List(values) = &value.kind else { return self.mismatch(row, value) };
+        if values.len() < least {
+            let message = format!("`{}` is empty", row.name);
+            self.report.error(value.place, message, format!("it takes {}", row.kind.describe()));
+            return None;
+        }
+        const ENTRY: Kind = Kind::Count(1);
+        let entry = Argument { name: row.name, kind: ENTRY, ..Argument::required("", ENTRY) };
+        // Every wrong entry is reported, not the first alone.
+        let counts: Vec<Option<Dim>> = values.iter().map(|v| self.count(&entry, 1, v)).collect();
+        counts.into_iter().collect()
+    }
+
+    fn real(&self, row: &Argument, numbers: Numbers, value: &Value) -> Option<f64> {
+        let ValueKind::Number { text, .. } = &value.kind else {
+            return self.mismatch(row, value);
+        };
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() && numbers.contain(number) => Some(number),
+            _ => self.mismatch(row, value),
+        }
+    }
+
+    fn fraction(&self, row: &Argument, value: &Value) -> Option<Resolved> {
+        let ValueKind::Fraction(top, bottom) = &value.kind else {
+            return self.mismatch(row, value);
+        };
+        let (top_text, bottom_text) = (top.base10_digits(), bottom.base10_digits());
+        let top = bounded(top_text, "a numerator", value.place, self.report)?;
+        let bottom = bounded(bottom_text, "a denominator", value.place, self.report)?;
+        if top == 0 || top >= bottom {
+            let message = format!("`{}` of {top}/{bottom} is no part of a whole", row.name);
+            self.report.error(value.place, message, "write a fraction between 0 and 1, as `1/2`");
+            return None;
+        }
+        Some(Resolved::Fraction(top, bottom))
+    }
+
+    fn choice(
+        &self,
+        row: &Argument,
+        variants: &'static [Variant],
+        value: &Value,
+    ) -> Option<Choice> {
+        let ValueKind::Name(call) = &value.kind else { return self.mismatch(row, value) };
+        let found = call.name.to_string();
+        let Some(variant) = variants.iter().find(|variant| variant.name == found) else {
+            let known: Vec<&str> = variants.iter().map(|variant| variant.name).collect();
+            let help = match found.as_str() {
+                "silu" if known.contains(&"swish") => "here it is called `swish`".into(),
+                _ => suggest(&found, "it is one of", &known),
+            };
+            self.report.error(&call.name, format!("unknown {} `{found}`", row.name), help);
+            return None;
+        };
+        let inner = Call { name: variant.name, place: (&call.name).into(), given: &call.arguments };
+        let arguments = self.call(&inner, variant.arguments)?;
+        Some(Choice { name: variant.name, landed: variant.landed, arguments })
+    }
+
+    fn net(&self, row: &Argument, value: &Value) -> Option<Net> {
+        let call = match &value.kind {
+            ValueKind::Use(path) => {
+                return Some(Net { kind: NetKind::Use(path.clone()), place: value.place })
+            }
+            ValueKind::Name(call) => call,
+            _ => return self.mismatch(row, value),
+        };
+        let found = call.name.to_string();
+        let Some(net) = catalog::find_net(&found) else {
+            let known: Vec<&str> = catalog::NETS.iter().map(|net| net.name).collect();
+            let help = if is_constant(call) {
+                format!("a module of your own is written `net = use {found}`")
+            } else {
+                suggest(&found, "the nets are", &known)
+            };
+            self.report.error(&call.name, format!("unknown net `{found}`"), help);
+            return None;
+        };
+        let inner = Call { name: net.name, place: (&call.name).into(), given: &call.arguments };
+        let arguments = self.call(&inner, net.arguments)?;
+        Some(Net { kind: NetKind::BuiltIn { row: net, arguments }, place: (&call.name).into() })
+    }
+
+    /// What two arguments must satisfy together.
+    fn agree(&self, call: &Call<'_>, arguments: &Arguments) -> bool {
+        if call.name != "sigmoid" || arguments.get("low").is_none() {
+            return true;
+        }
+        let (low, high) = (arguments.real("low"), arguments.real("high"));
+        let place = arguments.get("low").map_or(call.place, |given| given.place);
+        self.ordered("sigmoid", low, high, place).is_some()
+    }
+
+    fn ordered(&self, name: &str, low: f64, high: f64, place: Place) -> Option<()> {
+        if low < high {
+            return Some(());
+        }
+        let message = format!("`{name}` from {low} to {high} is empty");
+        self.report.error(
+            place,
+            message,
+            "the lower limit comes first, and is less than the upper",
+        );
+        None
+    }
+}
+
+/// An error that is in the report already.
+struct Reported;
+
+fn is_constant(call: &syntax::Call) -> bool {
+    call.arguments.is_empty() && call.name.to_string().starts_with(|c: char| c.is_uppercase())
+}
+
+fn surplus_help(call: &Call<'_>, rows: &[Argument]) -> String {
+    let known: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    if known.is_empty() {
+        return format!("`{}` takes no arguments", call.name);
+    }
+    format!("its arguments are {}; name the one you mean", list(&known, "and"))
+}
+
+fn missing_help(row: &Argument) -> String {
+    match row.kind {
+        Kind::Net => "write `net = mlp([128, 128], swish)`".into(),
+        _ => format!("`{}` is {}", row.name, row.kind.describe()),
+    }
+}

@@ -1,0 +1,159 @@
+//! How many numbers a block trains, for its line in the rustdoc.
+
+use crate::architecture::{Arguments, Block, Keep, Net, NetKind, Shape};
+use crate::catalog::{Id, NetId};
+use crate::dim::Dim;
+
+/// `None` where only rustc, or only the user's own block, knows.
+pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Option<u64> {
+    let d = input.features()?.value?;
+    let square = d.checked_mul(d)?;
+    let arguments = &block.arguments;
+    let context = match context {
+        Some(context) => context.value?,
+        None => 0,
+    };
+    match block.row.id {
+        Id::Standardize
+        | Id::Permute
+        | Id::Squeeze
+        | Id::Unsqueeze
+        | Id::Haar
+        | Id::Flatten
+        | Id::Tanh
+        | Id::Sigmoid
+        | Id::Logit
+        | Id::NormalCdf
+        | Id::LeakyRelu
+        | Id::Softplus
+        | Id::Scale => Some(0),
+        Id::ActNorm => d.checked_mul(2),
+        Id::Linear | Id::Conv1x1 => {
+            let form = arguments.choice("form");
+            match form.name {
+                "diagonal" => Some(d),
+                "dense" | "orthogonal" => Some(square),
+                "householder" => form.arguments.count("count").value?.checked_mul(d),
+                _ => square.checked_mul(2)?.checked_add(d),
+            }
+        }
+        Id::InvertibleConv => {
+            let k = arguments.count("kernel").value?;
+            let features = k.checked_mul(k)?.checked_mul(d)?;
+            features.checked_mul(features)
+        }
+        Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
+            let keep = block.keep?;
+            let (kept, moved) = parts(d, keep);
+            let each = each(block)?;
+            let outputs = moved.checked_mul(each)?;
+            let net = net(arguments.net(), input, kept.checked_add(context)?, outputs)?;
+            net.checked_add(hats(arguments, moved)?)
+        }
+        Id::DualAffineCoupling => {
+            let (h, rest) = (d / 2, d - d / 2);
+            let one = |kept: u64, moved: u64| {
+                let outputs = moved.checked_mul(2)?;
+                net(arguments.net(), input, kept.checked_add(context)?, outputs)?
+                    .checked_add(hats(arguments, moved)?)
+            };
+            one(rest, h)?.checked_add(one(h, rest)?)
+        }
+        Id::MaskedAutoregressive | Id::InverseAutoregressive => {
+            let outputs = d.checked_mul(each(block)?)?;
+            net(arguments.net(), input, d.checked_add(context)?, outputs)?
+                .checked_add(hats(arguments, d)?)
+        }
+        Id::Residual => net(arguments.net(), input, d.checked_add(context)?, d),
+        Id::Ode => net(arguments.net(), input, d.checked_add(context)?.checked_add(1)?, d),
+        Id::SplineActivation => {
+            let knots = arguments.count("bins").value?.checked_add(1)?;
+            knots.checked_mul(3)?.checked_add(1)?.checked_mul(d)
+        }
+        Id::Planar => d.checked_mul(2)?.checked_add(1),
+        Id::Radial => d.checked_add(2),
+        Id::Sylvester => None,
+    }
+}
+
+fn parts(d: u64, keep: Keep) -> (u64, u64) {
+    let half = d / 2;
+    match keep {
+        Keep::First | Keep::Odd => (half, d - half),
+        Keep::Second | Keep::Even => (d - half, half),
+        // A checkerboard's net sees and gives all channels.
+        Keep::CheckerEven | Keep::CheckerOdd => (d, d),
+    }
+}
+
+/// Numbers a transformed feature takes from the net.
+fn each(block: &Block) -> Option<u64> {
+    match block.row.id {
+        Id::AdditiveCoupling => Some(1),
+        Id::SplineCoupling => spline(&block.arguments),
+        Id::MaskedAutoregressive | Id::InverseAutoregressive => {
+            let transform = block.arguments.choice("transform");
+            match transform.name {
+                "spline" => spline(&transform.arguments),
+                _ => Some(2),
+            }
+        }
+        _ => Some(2),
+    }
+}
+
+fn spline(arguments: &Arguments) -> Option<u64> {
+    arguments.count("bins").value?.checked_mul(3)?.checked_sub(1)
+}
+
+/// The weights of Mexican-hat scales, beside the net.
+fn hats(arguments: &Arguments, moved: u64) -> Option<u64> {
+    if arguments.get("scale").is_none() {
+        return Some(0);
+    }
+    let scale = arguments.choice("scale");
+    match scale.name {
+        "mexican_hat" => scale.arguments.count("m").value?.checked_mul(moved)?.checked_mul(2),
+        _ => Some(0),
+    }
+}
+
+fn net(net: &Net, input: &Shape, inputs: u64, outputs: u64) -> Option<u64> {
+    let NetKind::BuiltIn { row, arguments } = &net.kind else { return None };
+    match row.id {
+        NetId::Mlp | NetId::Made => {
+            let mut widths = vec![inputs];
+            for hidden in arguments.counts("hidden") {
+                widths.push(hidden.value?);
+            }
+            widths.push(outputs);
+            sum(widths.windows(2).map(|pair| layer(pair[0], pair[1], 1)))
+        }
+        NetId::Conv => {
+            let kernels = arguments.counts("kernels");
+            let hidden = arguments.count("hidden").value?;
+            let last = kernels.len().checked_sub(1)?;
+            sum(kernels.iter().enumerate().map(|(index, kernel)| {
+                let from = if index == 0 { inputs } else { hidden };
+                let to = if index == last { outputs } else { hidden };
+                layer(from, to, kernel.value?)
+            }))
+        }
+        NetId::ResNet => {
+            let (blocks, hidden) =
+                (arguments.count("blocks").value?, arguments.count("hidden").value?);
+            let kernel = if matches!(input, Shape::Image(_)) { 3 } else { 1 };
+            let inner = layer(hidden, hidden, kernel)?.checked_mul(2)?.checked_mul(blocks)?;
+            sum([layer(inputs, hidden, 1), Some(inner), layer(hidden, outputs, 1)].into_iter())
+        }
+    }
+}
+
+fn layer(inputs: u64, outputs: u64, kernel: u64) -> Option<u64> {
+    let weights = kernel.checked_mul(kernel)?.checked_mul(inputs)?.checked_mul(outputs)?;
+    weights.checked_add(outputs)
+}
+
+fn sum(mut layers: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    layers.try_fold(0_u64, |sum, layer| sum.checked_add(layer?))
+}

@@ -1,0 +1,222 @@
+//! The items between the braces.
+
+use proc_macro2::TokenStream;
+use syn::buffer::Cursor;
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{token, Ident, Lifetime, Path, Token};
+
+use super::{braces, drain, explain, found, header, parentheses, problem, skip, values, Parse};
+use crate::report::{Place, Problem, Report};
+use crate::syntax::{Call, Item, ItemKind, UseBlock};
+
+/// Deeper nesting than anyone writes; checks may take time exponential in it.
+const DEEPEST: usize = 8;
+
+const CALL: &str = "arguments stand in parentheses";
+const BODY: &str = "items stand in braces";
+
+pub(super) fn items(input: ParseStream<'_>, report: &Report, depth: usize) -> Vec<Item> {
+    let mut items = Vec::new();
+    if depth > DEEPEST {
+        report.error(
+            input.span(),
+            format!("items nested more than {DEEPEST} deep"),
+            "make the inner part a flow of its own, and name it with `use`",
+        );
+        drain(input);
+    }
+    while !input.is_empty() {
+        if input.peek(Token![;]) {
+            skip(input);
+            continue;
+        }
+        match item(input, report, depth) {
+            Ok(item) => items.push(item),
+            Err(error) => {
+                report.add(error);
+                recover(input);
+            }
+        }
+    }
+    items
+}
+
+/// Goes on after the next `;` or `{ … }`.
+fn recover(input: ParseStream<'_>) {
+    while !input.is_empty() {
+        let last = input.peek(Token![;]) || input.peek(token::Brace);
+        skip(input);
+        if last {
+            return;
+        }
+    }
+}
+
+fn item(input: ParseStream<'_>, report: &Report, depth: usize) -> Parse<Item> {
+    if input.peek(Token![#]) {
+        return problem(
+            input,
+            "an attribute on an item",
+            "attributes stand on the flow; remarks about an item go into a `//` comment",
+        );
+    }
+    let label = label(input)?;
+    let start = input.cursor();
+    let kind = if input.peek(Token![use]) {
+        ItemKind::Use(use_block(input, report)?)
+    } else {
+        let Ok(name) = input.call(Ident::parse_any) else {
+            return problem(
+                input,
+                format!("expected an item, found {}", found(input)),
+                "an item is a block such as `actnorm;`, `repeat 4 { … }`, `multiscale 3 { … }` or `use Path;`",
+            );
+        };
+        match name.to_string().as_str() {
+            "repeat" => repeat(input, name, report, depth)?,
+            "multiscale" => multiscale(input, name, report, depth)?,
+            _ => ItemKind::Block(block(input, start, name, report)?),
+        }
+    };
+    Ok(Item { label, kind })
+}
+
+fn label(input: ParseStream<'_>) -> Parse<Option<Ident>> {
+    if !input.peek(Lifetime) {
+        return Ok(None);
+    }
+    let label: Lifetime = input.parse().expect("a label was seen");
+    if !input.peek(Token![:]) {
+        let message = format!("expected `:` after the label `{label}`, found {}", found(input));
+        return problem(input, message, format!("write `{label}: actnorm;`"));
+    }
+    skip(input);
+    Ok(Some(label.ident))
+}
+
+fn block(input: ParseStream<'_>, start: Cursor<'_>, name: Ident, report: &Report) -> Parse<Call> {
+    let place = Place::from(&name);
+    let mut call = Call { name, arguments: Vec::new(), place, text: TokenStream::new() };
+    if input.peek(token::Paren) {
+        let (span, content) = parentheses(input).map_err(explain(CALL))?;
+        call.place = call.place.to(span.close());
+        call.arguments = values::arguments(&content)?;
+    } else if input.peek(token::Brace) {
+        return problem(
+            input,
+            format!("`{}` has no body", call.name),
+            "only `repeat count { … }` and `multiscale levels { … }` have items of their own",
+        );
+    }
+    call.text = between(start, input.cursor());
+    semicolon(input, &call.name.to_string(), call.place, report);
+    Ok(call)
+}
+
+/// A missing `;` is reported, and read as if it were there.
+fn semicolon(input: ParseStream<'_>, name: &str, item: Place, report: &Report) {
+    if input.peek(Token![;]) {
+        skip(input);
+        return;
+    }
+    let place = if input.is_empty() { item } else { input.span().into() };
+    let message = if input.is_empty() {
+        format!("expected `;` after `{name}`")
+    } else {
+        format!("expected `;` after `{name}`, found {}", found(input))
+    };
+    report.error(place, message, "every block ends with `;`");
+    if !input.is_empty() && !input.peek(Ident::peek_any) && !input.peek(Lifetime) {
+        recover(input);
+    }
+}
+
+fn use_block(input: ParseStream<'_>, report: &Report) -> Parse<UseBlock> {
+    let start = input.cursor();
+    let keyword: Token![use] = input.parse().expect("`use` was seen");
+    let help = "`use` is followed by the path of a block of yours: `use blocks::MyBlock;`";
+    let path: Path = input.parse().map_err(explain(help))?;
+    let mut arguments = Vec::new();
+    if input.peek(token::Paren) {
+        let (_, content) = parentheses(input).map_err(explain(CALL))?;
+        let list = content.parse_terminated(<syn::Expr as syn::parse::Parse>::parse, Token![,]);
+        drain(&content);
+        let help = "the arguments of a `use` are Rust expressions";
+        arguments = list.map_err(explain(help))?.into_iter().collect();
+    }
+    let mut event = None;
+    if input.peek(Token![->]) {
+        // Two punctuation marks.
+        skip(input);
+        skip(input);
+        event = Some(header::event(input)?);
+    }
+    let text = between(start, input.cursor());
+    semicolon(input, "use", Place::from(keyword.span), report);
+    Ok(UseBlock { path, arguments, event, text })
+}
+
+fn between(mut from: Cursor<'_>, to: Cursor<'_>) -> TokenStream {
+    let mut tokens = Vec::new();
+    while from != to {
+        let Some((token, next)) = from.token_tree() else { break };
+        tokens.push(token);
+        from = next;
+    }
+    tokens.into_iter().collect()
+}
+
+fn repeat(
+    input: ParseStream<'_>,
+    keyword: Ident,
+    report: &Report,
+    depth: usize,
+) -> Parse<ItemKind> {
+    if input.peek(token::Brace) && {
+        let ahead = input.fork();
+        skip(&ahead);
+        !ahead.peek(token::Brace)
+    } {
+        report.error(&keyword, "`repeat` without a count", "write `repeat 4 { … }`");
+        skip(input);
+        return Ok(ItemKind::Repeat { count: one(&keyword), keyword, items: Vec::new() });
+    }
+    let count = values::dim(input, "a count")?;
+    let items = body(input, "repeat", report, depth)?;
+    Ok(ItemKind::Repeat { keyword, count, items })
+}
+
+fn one(keyword: &Ident) -> crate::syntax::Dim {
+    let literal = syn::LitInt::new("1", keyword.span());
+    crate::syntax::Dim { value: crate::syntax::DimValue::Literal(literal), place: keyword.into() }
+}
+
+fn multiscale(
+    input: ParseStream<'_>,
+    keyword: Ident,
+    report: &Report,
+    depth: usize,
+) -> Parse<ItemKind> {
+    if input.peek(token::Brace) || input.peek(token::Paren) {
+        let help = "write `multiscale 3 { … }`: three levels";
+        return Err(Problem::new(&keyword, "`multiscale` without its number of levels", help));
+    }
+    let levels = values::dim(input, "a number of levels")?;
+    let mut arguments = Vec::new();
+    if input.peek(token::Paren) {
+        let (_, content) = parentheses(input).map_err(explain(CALL))?;
+        arguments = values::arguments(&content)?;
+    }
+    let items = body(input, "multiscale", report, depth)?;
+    Ok(ItemKind::Multiscale { keyword, levels, arguments, items })
+}
+
+fn body(input: ParseStream<'_>, name: &str, report: &Report, depth: usize) -> Parse<Vec<Item>> {
+    if !input.peek(token::Brace) {
+        let message = format!("expected the body of `{name}`, found {}", found(input));
+        return problem(input, message, format!("the items of a `{name}` stand in braces"));
+    }
+    let (_, content) = braces(input).map_err(explain(BODY))?;
+    Ok(items(&content, report, depth + 1))
+}
