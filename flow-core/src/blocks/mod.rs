@@ -23,6 +23,7 @@
 //! ```
 
 mod actnorm;
+mod coupling;
 mod dense;
 mod diagonal;
 mod features;
@@ -34,16 +35,19 @@ mod permutation;
 mod permute;
 mod repeat;
 mod rotation;
+mod split;
 mod standardize;
 mod triangular;
 
 pub use actnorm::ActNorm;
+pub use coupling::Coupling;
 pub use diagonal::Diagonal;
 pub use householder::Householder;
 pub use level::{LastLevel, Level};
 pub use linear_lu::LinearLu;
 pub use permute::Permute;
 pub use repeat::Repeat;
+pub use split::Split;
 pub use standardize::Standardize;
 
 use crate::{Facts, FlowError, LogDet, Result, Shape};

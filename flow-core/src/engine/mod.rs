@@ -27,3 +27,5 @@ pub use operation::JoinTape;
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
 pub(crate) use operation::{adds_to, check, read, split, Given, Operator};
+#[cfg(test)]
+pub(crate) use pass::Gradients;

@@ -3,6 +3,14 @@
 use crate::engine::{Pass, State, Values};
 use crate::{Result, Scalar};
 
+mod activation;
+mod mlp;
+#[cfg(test)]
+mod testing;
+
+pub use activation::Activation;
+pub use mlp::{Mlp, MlpOptions};
+
 /// How the last layer of a conditioner starts.
 pub struct LastLayer<'a> {
     /// Starts at zero, so that the block starts near the identity.
@@ -42,6 +50,11 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         let _ = (state, derived_gradient, gradient);
         Ok(())
+    }
+
+    /// Whether it has a finite Lipschitz constant at each single weight.
+    fn is_lipschitz(&self) -> bool {
+        self.lipschitz().is_finite()
     }
 
     /// A Lipschitz constant for all weights, infinite where none exists.

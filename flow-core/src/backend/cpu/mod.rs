@@ -1,3 +1,4 @@
 //! Kernels on the CPU.
 
+pub(crate) mod elementwise;
 pub(crate) mod matrix;

@@ -1,0 +1,165 @@
+//! One function on every number of a buffer, fused with what stands beside it.
+//!
+//! Matrices are row-major; a bias holds one number for each column.
+
+use crate::Scalar;
+
+/// Adds a bias to every row.
+pub(crate) fn add_bias<E: Scalar>(values: &mut [E], bias: &[E]) {
+    map_biased(values, bias, |v| v);
+}
+
+/// `v = f(v + bias)` on every row.
+pub(crate) fn map_biased<E: Scalar>(values: &mut [E], bias: &[E], f: impl Fn(E) -> E) {
+    for row in values.chunks_exact_mut(bias.len()) {
+        for (v, &b) in row.iter_mut().zip(bias) {
+            *v = f(*v + b);
+        }
+    }
+}
+
+/// As [`map_biased`], where `f` also gives its slope.
+pub(crate) fn map_biased_with_slope<E: Scalar>(
+    values: &mut [E],
+    slopes: &mut [E],
+    bias: &[E],
+    f: impl Fn(E) -> (E, E),
+) {
+    let rows = values.chunks_exact_mut(bias.len()).zip(slopes.chunks_exact_mut(bias.len()));
+    for (row, slopes) in rows {
+        for ((v, slope), &b) in row.iter_mut().zip(slopes).zip(bias) {
+            (*v, *slope) = f(*v + b);
+        }
+    }
+}
+
+/// `v = v · factor`, number by number.
+pub(crate) fn multiply_by<E: Scalar>(values: &mut [E], factors: &[E]) {
+    for (v, &factor) in values.iter_mut().zip(factors) {
+        *v *= factor;
+    }
+}
+
+/// Adds `from` to `into`, number by number.
+pub(crate) fn add<E: Scalar>(into: &mut [E], from: &[E]) {
+    for (a, &b) in into.iter_mut().zip(from) {
+        *a += b;
+    }
+}
+
+/// Adds every row of `from` to `into`.
+pub(crate) fn add_rows<E: Scalar>(into: &mut [E], from: &[E]) {
+    for row in from.chunks_exact(into.len()) {
+        add(into, row);
+    }
+}
+
+/// `max(v, 0)` and its slope. NaN stays NaN, which `Float::max` would turn into 0.
+#[inline]
+pub(crate) fn relu<E: Scalar>(v: E) -> (E, E) {
+    leaky_relu(v, E::zero())
+}
+
+/// `v`, or `v · below` where that is negative, and its slope.
+#[inline]
+pub(crate) fn leaky_relu<E: Scalar>(v: E, below: E) -> (E, E) {
+    if v <= E::zero() {
+        (v * below, below)
+    } else {
+        (v, E::one())
+    }
+}
+
+/// `v`, or `e^v - 1` where that is negative, and its slope.
+#[inline]
+pub(crate) fn elu<E: Scalar>(v: E) -> (E, E) {
+    if v <= E::zero() {
+        let value = v.exp_m1();
+        (value, value + E::one())
+    } else {
+        (v, E::one())
+    }
+}
+
+/// The hyperbolic tangent and its slope.
+#[inline]
+pub(crate) fn tanh<E: Scalar>(v: E) -> (E, E) {
+    let value = v.tanh();
+    (value, E::one() - value * value)
+}
+
+/// The logistic function `1/(1 + e^-v)`: an overflowing exponential gives the limit 0.
+#[inline]
+pub(crate) fn sigmoid<E: Scalar>(v: E) -> E {
+    E::one() / (E::one() + (-v).exp())
+}
+
+/// `v·σ(v)` and its slope.
+#[inline]
+pub(crate) fn swish<E: Scalar>(v: E) -> (E, E) {
+    let gate = sigmoid(v);
+    let value = v * gate;
+    (value, gate + value * (E::one() - gate))
+}
+
+/// `v·Φ(v)` with the normal distribution function Φ, and its slope `Φ(v) + v·φ(v)`. The
+/// complementary error function keeps its relative accuracy in the left tail.
+#[inline]
+pub(crate) fn gelu<E: Scalar>(v: E) -> (E, E) {
+    let share = E::of(0.5 * libm::erfc(-v.as_f64() * std::f64::consts::FRAC_1_SQRT_2));
+    let density = E::of(0.398_942_280_401_432_7) * (-E::of(0.5) * v * v).exp();
+    (v * share, share + v * density)
+}
+
+/// `ln(1 + e^v)` and its slope, without overflow.
+#[inline]
+pub(crate) fn softplus<E: Scalar>(v: E) -> (E, E) {
+    let small = (-v.abs()).exp();
+    let above = if v <= E::zero() { E::zero() } else { v };
+    (above + small.ln_1p(), sigmoid(v))
+}
+
+/// Turns each number into `e^v / Σ e^v`, relative to the largest so that nothing overflows.
+#[inline]
+pub(crate) fn softmax<E: Scalar>(values: &mut [E]) {
+    let most = values.iter().copied().fold(E::neg_infinity(), E::max);
+    let mut sum = E::zero();
+    for v in values.iter_mut() {
+        *v = (*v - most).exp();
+        sum += *v;
+    }
+    let share = E::one() / sum;
+    values.iter_mut().for_each(|v| *v *= share);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_meet_their_column() {
+        let mut values = [1.0, 2.0, 3.0, 4.0];
+        add_bias(&mut values, &[10.0, 20.0]);
+        assert_eq!(values, [11.0, 22.0, 13.0, 24.0]);
+        let mut sums = [1.0, 1.0];
+        add_rows(&mut sums, &values);
+        assert_eq!(sums, [25.0, 47.0]);
+        let mut slopes = [0.0; 4];
+        map_biased_with_slope(&mut values, &mut slopes, &[-12.0, 0.0], |v| leaky_relu(v, 0.5));
+        assert_eq!(values, [-0.5, 22.0, 1.0, 24.0]);
+        assert_eq!(slopes, [0.5, 1.0, 1.0, 1.0]);
+        multiply_by(&mut values, &slopes);
+        assert_eq!(values, [-0.25, 22.0, 1.0, 24.0]);
+    }
+
+    #[test]
+    fn a_softmax_survives_large_numbers() {
+        let mut values = [1e30_f32, 1e30, -1e30];
+        softmax(&mut values);
+        assert_eq!(values, [0.5, 0.5, 0.0]);
+        let mut values = [700.0, 701.0];
+        softmax(&mut values);
+        let want = 1.0 / (1.0 + 1f64.exp());
+        assert!((values[0] - want).abs() < 1e-15);
+    }
+}

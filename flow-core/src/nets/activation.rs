@@ -1,0 +1,213 @@
+use crate::backend::cpu::elementwise as kernel;
+use crate::Scalar;
+
+/// The function between two layers of a net.
+///
+/// Every one is Lipschitz; [`lipschitz`](Self::lipschitz) gives the constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `max(v, 0)`.
+    Relu,
+    /// `v`, or `e^v − 1` below 0.
+    Elu,
+    /// `v`, or `0.01·v` below 0.
+    LeakyRelu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `v·σ(v)`.
+    Swish,
+    /// `v·Φ(v)` with the standard normal distribution function.
+    Gelu,
+    /// `ln(1 + e^v)`.
+    Softplus,
+}
+
+/// Evaluates an expression in which `$f` is the kernel of an activation: the choice is made once,
+/// outside the loop over the buffer.
+macro_rules! with_kernel {
+    ($activation:expr, $f:ident => $run:expr) => {
+        match $activation {
+            Activation::Relu => {
+                let $f = kernel::relu;
+                $run
+            }
+            Activation::Elu => {
+                let $f = kernel::elu;
+                $run
+            }
+            Activation::LeakyRelu => {
+                let $f = |v| kernel::leaky_relu(v, E::of(0.01));
+                $run
+            }
+            Activation::Tanh => {
+                let $f = kernel::tanh;
+                $run
+            }
+            Activation::Swish => {
+                let $f = kernel::swish;
+                $run
+            }
+            Activation::Gelu => {
+                let $f = kernel::gelu;
+                $run
+            }
+            Activation::Softplus => {
+                let $f = kernel::softplus;
+                $run
+            }
+        }
+    };
+}
+
+impl Activation {
+    /// A Lipschitz constant, rounded up: the largest slope.
+    ///
+    /// It is 1 but for two. The slope of swish is largest where `v·tanh(v/2) = 2`, the zero of its
+    /// second derivative `σ(1 − σ)(2 + v(1 − 2σ))`: 1.0998393201… at `v` = 2.3993572805…. The second
+    /// derivative of gelu is `φ(v)(2 − v²)`, so its slope is largest at √2: `Φ(√2) + √2·φ(√2)` =
+    /// 1.1289041851….
+    pub const fn lipschitz(self) -> f64 {
+        match self {
+            Self::Swish => 1.099_839_321,
+            Self::Gelu => 1.128_904_186,
+            _ => 1.0,
+        }
+    }
+
+    /// Adds a bias to every row of `values` and applies the function.
+    pub(crate) fn apply<E: Scalar>(self, values: &mut [E], bias: &[E]) {
+        with_kernel!(self, f => kernel::map_biased(values, bias, |v| f(v).0));
+    }
+
+    /// As [`apply`](Self::apply), and writes the slopes.
+    pub(crate) fn apply_with_slope<E: Scalar>(
+        self,
+        values: &mut [E],
+        slopes: &mut [E],
+        bias: &[E],
+    ) {
+        with_kernel!(self, f => kernel::map_biased_with_slope(values, slopes, bias, f));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Activation; 7] = [
+        Activation::Relu,
+        Activation::Elu,
+        Activation::LeakyRelu,
+        Activation::Tanh,
+        Activation::Swish,
+        Activation::Gelu,
+        Activation::Softplus,
+    ];
+
+    fn value<E: Scalar>(activation: Activation, v: E) -> E {
+        let mut values = [v];
+        activation.apply(&mut values, &[E::zero()]);
+        values[0]
+    }
+
+    fn with_slope<E: Scalar>(activation: Activation, v: E) -> (E, E) {
+        let (mut values, mut slopes) = ([v], [E::zero()]);
+        activation.apply_with_slope(&mut values, &mut slopes, &[E::zero()]);
+        (values[0], slopes[0])
+    }
+
+    #[test]
+    fn values_are_those_of_fifty_digits() {
+        // Computed with fifty decimal digits from the definitions.
+        for (activation, v, want) in [
+            (Activation::Relu, -0.75_f64, 0.0_f64),
+            (Activation::Relu, 3.0, 3.0),
+            (Activation::Elu, -9.0, -0.9998765901959134),
+            (Activation::Elu, -0.75, -0.5276334472589853),
+            (Activation::Elu, 1e-05, 1e-05),
+            (Activation::Elu, 0.5, 0.5),
+            (Activation::Elu, 3.0, 3.0),
+            (Activation::Elu, 8.0, 8.0),
+            (Activation::LeakyRelu, -0.75, -0.0075),
+            (Activation::LeakyRelu, 3.0, 3.0),
+            (Activation::Tanh, -9.0, -0.999999969540041),
+            (Activation::Tanh, -0.75, -0.6351489523872873),
+            (Activation::Tanh, 1e-05, 9.999999999666668e-06),
+            (Activation::Tanh, 0.5, 0.46211715726000974),
+            (Activation::Tanh, 3.0, 0.9950547536867305),
+            (Activation::Tanh, 8.0, 0.9999997749296758),
+            (Activation::Swish, -9.0, -0.0011105511838760856),
+            (Activation::Swish, -0.75, -0.24061597561845527),
+            (Activation::Swish, 1e-05, 5.0000250000000005e-06),
+            (Activation::Swish, 0.5, 0.3112296656009273),
+            (Activation::Swish, 3.0, 2.8577223804672998),
+            (Activation::Swish, 8.0, 7.997317198956268),
+            (Activation::Gelu, -9.0, -1.0157295653584566e-18),
+            (Activation::Gelu, -0.75, -0.16997051428265114),
+            (Activation::Gelu, 1e-05, 5.0000398942280396e-06),
+            (Activation::Gelu, 0.5, 0.34573123063700656),
+            (Activation::Gelu, 3.0, 2.99595030590511),
+            (Activation::Gelu, 8.0, 7.999999999999995),
+            (Activation::Softplus, -9.0, 0.00012340218972325883),
+            (Activation::Softplus, -0.75, 0.38687100611489994),
+            (Activation::Softplus, 1e-05, 0.6931521805724453),
+            (Activation::Softplus, 0.5, 0.9740769841801067),
+            (Activation::Softplus, 3.0, 3.048587351573742),
+            (Activation::Softplus, 8.0, 8.000335406372896),
+        ] {
+            let got = value(activation, v);
+            // In its tail, erfc multiplies the rounding of its argument by about v².
+            let condition = if activation == Activation::Gelu { 1.0 + v * v } else { 1.0 };
+            assert!(
+                (got - want).abs() <= 4e-16 * condition * want.abs(),
+                "{activation:?} of {v} is {got}"
+            );
+            let single = f64::from(value(activation, v as f32));
+            let rounded = f64::from(v as f32);
+            let reference = value(activation, rounded);
+            assert!(
+                (single - reference).abs() <= 4e-7 * reference.abs().max(1e-30),
+                "{activation:?} of {rounded} is {single} in f32"
+            );
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_central_differences() {
+        for activation in ALL {
+            for i in -40..40 {
+                let v = 0.2 * f64::from(i) + 0.05;
+                let (same, slope) = with_slope(activation, v);
+                assert_eq!(same, value(activation, v));
+                let step = 1e-5;
+                let (above, below) = (value(activation, v + step), value(activation, v - step));
+                let want = (above - below) / (2.0 * step);
+                assert!((slope - want).abs() < 1e-9, "{activation:?} at {v}: {slope}, not {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn far_values_are_finite_and_nan_stays() {
+        for activation in ALL {
+            for v in [-1e30_f64, -800.0, 800.0, 1e30] {
+                let (value, slope) = with_slope(activation, v);
+                assert!(value.is_finite() && slope.is_finite(), "{activation:?} of {v}");
+                let (value, slope) = with_slope(activation, v as f32);
+                assert!(value.is_finite() && slope.is_finite(), "{activation:?} of {v} in f32");
+            }
+            assert!(value(activation, f64::NAN).is_nan(), "{activation:?}");
+        }
+    }
+
+    #[test]
+    fn no_slope_exceeds_the_constant() {
+        for activation in ALL {
+            let most = (-200_000..200_000)
+                .map(|i| with_slope(activation, 5e-5 * f64::from(i)).1)
+                .fold(0.0, f64::max);
+            let bound = activation.lipschitz();
+            assert!(most <= bound && most > bound - 1e-4, "{activation:?}: {most} and {bound}");
+        }
+    }
+}

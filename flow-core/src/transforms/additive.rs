@@ -1,0 +1,54 @@
+use super::Transform;
+use crate::{LogDet, Scalar};
+
+/// `z = x + t`, with the parameter (t).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Additive;
+
+impl Additive {
+    /// The translation.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Transform for Additive {
+    const LOG_DET: LogDet = LogDet::Zero;
+
+    fn parameters(&self) -> usize {
+        1
+    }
+
+    fn forward<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], _: &mut [E]) {
+        for (v, &t) in values.iter_mut().zip(&*parameters) {
+            *v += t;
+        }
+    }
+
+    fn inverse<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], _: &mut [E]) {
+        for (v, &t) in values.iter_mut().zip(&*parameters) {
+            *v -= t;
+        }
+    }
+
+    fn forward_vjp<E: Scalar>(&self, _: &[E], parameters: &mut [E], gradient: &mut [E], _: &[E]) {
+        parameters.copy_from_slice(gradient);
+    }
+
+    fn inverse_vjp<E: Scalar>(&self, _: &[E], parameters: &mut [E], gradient: &mut [E], _: &[E]) {
+        for (by_t, &g) in parameters.iter_mut().zip(&*gradient) {
+            *by_t = -g;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check_transform;
+    use super::*;
+
+    #[test]
+    fn obeys_the_laws() {
+        check_transform(&Additive::new(), 5.0);
+    }
+}
