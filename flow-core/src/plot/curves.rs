@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use plotters::chart::SeriesLabelPosition;
-use plotters::element::PathElement;
-use plotters::series::LineSeries;
+use plotters::element::{Circle, PathElement};
 use plotters::style::{Color, WHITE};
 
 use super::canvas::picture;
 use super::chart::{axes, chart, px, text, Window};
 use super::colours::{FAINT, SERIES};
 use crate::Result;
+
+/// Points of a curve that can be told apart.
+const MOST_POINTS: usize = 400;
 
 /// A curve and its name in the legend.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,8 @@ impl Curve {
     }
 }
 
-/// Draws curves with a legend, under a title and over two named axes.
+/// Draws curves with a legend, under a title and over two named axes. Where a curve has more than
+/// 400 points, means of neighbours are drawn.
 ///
 /// # Errors
 /// [`FlowError::File`](crate::FlowError::File) where the picture cannot be written as a `.png`
@@ -46,31 +49,25 @@ pub fn curves(
     axis_names: [&str; 2],
     curves: &[Curve],
 ) -> Result<()> {
-    let finite = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
-    let all: Vec<f64> = curves
-        .iter()
-        .flat_map(|c| &c.points)
-        .filter(|p| finite(p))
-        .flat_map(|p| [p.0, p.1])
-        .collect();
+    let parts: Vec<Vec<Points>> = curves.iter().map(|curve| between_gaps(&curve.points)).collect();
+    let all: Vec<f64> = parts.iter().flatten().flatten().flat_map(|&(x, y)| [x, y]).collect();
     let window = Window::around(&all);
     window.check()?;
     picture(path.as_ref(), (960, 600), |area| {
         let mut chart = chart(area, title, window)?;
         axes(&mut chart, axis_names, true)?;
-        for (curve, colour) in curves.iter().zip(SERIES.into_iter().cycle()) {
-            for (i, part) in curve.points.split(|point| !finite(point)).enumerate() {
-                let line = LineSeries::new(part.iter().copied(), colour.stroke_width(px(2)));
-                let drawn = chart.draw_series(line)?;
-                if i == 0 && !curve.name.is_empty() {
-                    drawn.label(&curve.name).legend(move |(x, y)| {
-                        PathElement::new(
-                            [(x, y), (x + px(22) as i32, y)],
-                            colour.stroke_width(px(2)),
-                        )
-                    });
-                }
+        for ((curve, parts), colour) in curves.iter().zip(&parts).zip(SERIES.into_iter().cycle()) {
+            let line = colour.stroke_width(px(2));
+            // One piece at a time: the joints of a thick line shoot far beyond a sharp turn.
+            let pieces = parts.iter().flat_map(|part| part.windows(2));
+            let drawn = chart.draw_series(pieces.map(|ends| PathElement::new(ends, line)))?;
+            if !curve.name.is_empty() {
+                drawn
+                    .label(&curve.name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + px(22) as i32, y)], line));
             }
+            let joints = parts.iter().flatten();
+            chart.draw_series(joints.map(|&point| Circle::new(point, px(1), colour.filled())))?;
         }
         if curves.iter().any(|curve| !curve.name.is_empty()) {
             chart
@@ -87,10 +84,34 @@ pub fn curves(
     })
 }
 
+type Points = Vec<(f64, f64)>;
+
+/// The curve between its gaps. Where there are more points than can be told apart, means of
+/// neighbours stand for them.
+fn between_gaps(points: &[(f64, f64)]) -> Vec<Points> {
+    let share = points.len().div_ceil(MOST_POINTS).max(1);
+    let mean = |some: &[(f64, f64)]| {
+        let (x, y) = some.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+        (x / some.len() as f64, y / some.len() as f64)
+    };
+    let gaps = points.split(|(x, y)| !(x.is_finite() && y.is_finite()));
+    gaps.map(|part| part.chunks(share).map(mean).collect()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::io::testing::folder;
+
+    #[test]
+    fn many_points_become_means_and_gaps_stay() {
+        let few = [(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 4.0)];
+        assert_eq!(between_gaps(&few), [vec![(0.0, 1.0), (1.0, 2.0)], vec![(3.0, 4.0)]]);
+        let many: Vec<_> = (0..800).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        let drawn = between_gaps(&many);
+        assert_eq!((drawn.len(), drawn[0].len()), (1, 400));
+        assert_eq!(drawn[0][3], (6.5, 0.5));
+    }
 
     #[test]
     fn curves_with_gaps_and_without_points_are_drawn() {

@@ -5,7 +5,7 @@ mod npy;
 
 use std::path::Path;
 
-use crate::{FlowError, Noise, Result, Scalar};
+use crate::{FlowError, Noise, Result, Rows, Scalar};
 
 /// Rows of finite numbers under named columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,9 +70,12 @@ impl Table {
         &mut self.values
     }
 
-    /// All numbers in the type of a flow, row after row.
-    pub fn to_scalars<E: Scalar>(&self) -> Vec<E> {
-        self.values.iter().map(|&value| E::of(value)).collect()
+    /// The rows in the type of a flow, as its trainer takes them.
+    ///
+    /// # Errors
+    /// Those of [`Rows::new`]: no rows, or numbers beyond the range of the type.
+    pub fn to_rows<E: Scalar>(&self) -> Result<Rows<E>> {
+        Rows::new(self.values.iter().map(|&value| E::of(value)).collect(), self.width())
     }
 
     /// The same rows in a random order, the same one for equal seeds.
