@@ -38,7 +38,7 @@ pub enum FlowError {
     },
 
     /// A conditional flow that was asked without a context.
-    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context)")]
+    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context), or rows.given(context, width) to train")]
     MissingContext {
         /// The flow.
         flow: String,

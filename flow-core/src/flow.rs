@@ -12,7 +12,8 @@ use crate::engine::{
 };
 use crate::pattern::{matches, nearest};
 use crate::{
-    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Vector, View,
+    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Values,
+    Vector, View,
 };
 
 /// The blocks of an [`Architecture`] with their weights, on a device.
@@ -35,7 +36,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Clone for Flow<A, E, B> {
         let machine = self.machine.clone();
         let trainable = self.mirror.trainable.clone();
         Self {
-            mirror: Mirror::new(&machine.state().values.parameters, trainable),
+            mirror: Mirror::new(&machine.state().values, trainable),
             machine,
             frozen: self.frozen.clone(),
             after_step: AfterStep,
@@ -78,7 +79,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         let machine = Machine::<A, E>::build(seed)?;
         let count = machine.layout().parameters().count();
         let mut flow = Self {
-            mirror: Mirror::new(&[], Vec::new()),
+            mirror: Mirror::new(&machine.state().values, Vec::new()),
             machine,
             frozen: vec![false; count],
             after_step: AfterStep,
@@ -147,7 +148,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
             let (found, expected) = (values.len(), entry.range.len());
             return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
         }
-        self.machine.change(|all| {
+        self.change(|all| {
             let all = match entry.role {
                 Role::Parameter => &mut all.parameters,
                 Role::Buffer(_) => &mut all.buffers,
@@ -196,6 +197,21 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         FlowError::NoSuchParameter { pattern: pattern.into(), nearest }
     }
 
+    /// Replaces weights or buffers: all that `change` does, or nothing.
+    pub(crate) fn change(
+        &mut self,
+        change: impl FnOnce(&mut Values<E>) -> Result<()>,
+    ) -> Result<()> {
+        self.machine.change(change)?;
+        self.show();
+        Ok(())
+    }
+
+    /// Brings the mirror up to date, for whatever reads it without asking first.
+    pub(crate) fn show(&mut self) {
+        self.mirror.show(&self.machine.state().values);
+    }
+
     fn renew_mirror(&mut self) {
         let mut trainable: Vec<std::ops::Range<usize>> = Vec::new();
         let entries = self.machine.layout().parameters().zip(&self.frozen);
@@ -205,7 +221,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
                 _ => trainable.push(entry.range.clone()),
             }
         }
-        self.mirror = Mirror::new(&self.machine.state().values.parameters, trainable);
+        self.mirror = Mirror::new(&self.machine.state().values, trainable);
     }
 
     /// The gradient of each trainable parameter by name, taken from dfdx's gradients: zeros where a
@@ -350,7 +366,9 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     pub(crate) fn initialize_from(&mut self, mut x: Vec<E>, given: &Given<E>) -> Result<()> {
         let rows = x.len() / A::Event::SHAPE.size();
         let context = given.spread(A::NAME, A::Context::SIZE, rows)?;
-        self.machine.initialize(&mut x, &context, rows)
+        self.machine.initialize(&mut x, &context, rows)?;
+        self.show();
+        Ok(())
     }
 }
 
@@ -359,8 +377,9 @@ fn named<'f, E>(entry: &'f Entry, values: &'f [E], frozen: bool) -> Named<'f, E>
     Named { name, shape, values: &values[range.clone()], role: *role, frozen }
 }
 
-/// dfdx's optimisers see one tensor, the mirror of all trainable weights. It is brought up to date
-/// when they reach for it, and read back right after. (Rust cannot deduce `Cpu: Device<E>` from
+/// dfdx's optimisers see one tensor, the mirror of all trainable weights; what visits every tensor
+/// sees a second one, with frozen weights and buffers. They are brought up to date when they are
+/// reached for, and read back right after. (Rust cannot deduce `Cpu: Device<E>` from
 /// `E: Scalar`, hence one for each.)
 macro_rules! tensor_collection {
     ($E:ty) => {
@@ -378,6 +397,12 @@ macro_rules! tensor_collection {
                             Self::shown,
                             options(true),
                         ),
+                        Self::tensor(
+                            "kept",
+                            |flow| &flow.mirror.kept,
+                            |flow| &mut flow.mirror.kept,
+                            options(false),
+                        ),
                         Self::module("", |flow| &flow.after_step, Self::read_back),
                     ),
                     |_| (),
@@ -392,15 +417,24 @@ tensor_collection!(f64);
 
 impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
-        self.mirror.show(&self.machine.state().values.parameters);
+        self.show();
         &mut self.mirror.tensor
     }
 
     fn read_back(&mut self) -> &mut AfterStep {
         let mirror = &self.mirror;
-        if let Err(error) = self.machine.step(|all| mirror.read(all)) {
+        let kept = match mirror.read_kept(&self.machine.state().values) {
+            Some(values) => self.machine.change(|all| {
+                *all = values;
+                Ok(())
+            }),
+            None => Ok(()),
+        };
+        if let Err(error) = kept.and_then(|()| self.machine.step(|all| mirror.read(all))) {
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
+        // The step may have brought weights back into their domain.
+        self.show();
         &mut self.after_step
     }
 }

@@ -8,6 +8,7 @@ pub mod nets;
 pub mod prelude;
 #[doc(hidden)]
 pub mod private;
+pub mod train;
 pub mod transforms;
 
 mod architecture;
@@ -42,4 +43,5 @@ pub use flow_macros::flow;
 pub use memory::Memory;
 pub use noise::Noise;
 pub use scalar::Scalar;
+pub use train::{evaluate, Rows, Trainer};
 pub use view::{Data, Joined, Latents, NormalizingFlow, Numbers, View};

@@ -133,7 +133,10 @@ impl Drop for Report {
 pub(crate) fn suggest(found: &str, kind: &str, known: &[&str]) -> String {
     match nearest(found, known) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("{kind} {}", list(known, "or")),
+        None => {
+            let conjunction = if kind.ends_with("are") { "and" } else { "or" };
+            format!("{kind} {}", list(known, conjunction))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use dfdx::prelude::{
     TensorFromVec, Trace, ZerosTensor,
 };
 use flow_core::{
-    Architecture, Block, Data, Event, Facts, Flow, Item, Joined, Latents, NormalizingFlow, Scalar,
+    Architecture, Data, Event, Facts, Flow, Item, Joined, Latents, NormalizingFlow, Scalar,
     Unconditional, Vector,
 };
 

@@ -2,6 +2,7 @@ use super::dense::{self, Side};
 use super::features::add_scaled;
 use super::non_empty;
 use super::triangular::dot;
+use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
@@ -37,17 +38,16 @@ impl Householder {
     }
 }
 
-/// The length of a reflection's vector, or none where it has no direction. NaN counts as a length.
+/// The length of a reflection's vector, or none where it has no direction.
 fn length<E: Scalar>(v: &[E]) -> Option<E> {
+    // So written that NaN is not zero: it has to spread.
+    if v.iter().all(|v| v.abs() < E::min_positive_value()) {
+        return None;
+    }
     // Relative to the largest entry, so that no square over- or underflows.
     let largest = v.iter().fold(E::zero(), |most, v| most.max(v.abs()));
     let squares = v.iter().map(|&v| (v / largest) * (v / largest)).sum::<E>();
-    let length = largest * squares.sqrt();
-    if largest < E::min_positive_value() {
-        None
-    } else {
-        Some(length)
-    }
+    Some(largest * squares.sqrt())
 }
 
 impl<E: Scalar> Block<E> for Householder {
@@ -89,7 +89,6 @@ impl<E: Scalar> Block<E> for Householder {
     /// and `Kᵢ₊₁ = Hᵢ Kᵢ Hᵢ₊₁`: no intermediate product is needed. With `u = v/‖v‖` the gradient
     /// by `u` is `−2(K + Kᵀ)u`, and `v` sees its part across `u`, over `‖v‖`.
     fn finish(&self, state: &State<E>, from: &[E], gradient: &mut [E]) -> Result<()> {
-        use crate::backend::cpu::matrix::{multiply, Into, Matrix};
         let d = self.features;
         let by_product = Matrix::new(self.product.of(from), d, d);
         let product = Matrix::new(self.product.of(&state.derived), d, d);
@@ -98,8 +97,7 @@ impl<E: Scalar> Block<E> for Householder {
 
         let reflections = state.values.parameter(&self.reflections).chunks_exact(d);
         let gradients = self.reflections.of_mut(gradient).chunks_exact_mut(d);
-        let (mut u, mut left, mut both) = (vec![E::zero(); d], vec![E::zero(); d], k.clone());
-        both.truncate(d);
+        let [mut u, mut left, mut both] = [(); 3].map(|()| vec![E::zero(); d]);
         for (v, gradient) in reflections.zip(gradients) {
             let Some(length) = length(v) else { continue };
             u.iter_mut().zip(v).for_each(|(u, &v)| *u = v / length);
@@ -208,11 +206,13 @@ mod tests {
 
     #[test]
     fn weights_that_are_nan_spread() {
-        let mut machine = single::<Orthogonal, 5, 0>();
-        machine.step(|p| p[7] = f64::NAN).unwrap();
-        let mut x = [1.0; 5];
-        machine.run(Direction::Forward, &mut x, &[], None).unwrap();
-        assert!(x.iter().any(|v| v.is_nan()), "{x:?}");
+        for nan in [7..8, 5..10] {
+            let mut machine = single::<Orthogonal, 5, 0>();
+            machine.step(|p| p[nan.clone()].fill(f64::NAN)).unwrap();
+            let mut x = [1.0; 5];
+            machine.run(Direction::Forward, &mut x, &[], None).unwrap();
+            assert!(x.iter().any(|v| v.is_nan()), "{nan:?}: {x:?}");
+        }
     }
 
     #[test]

@@ -274,9 +274,9 @@ mod tests {
         let mut machine = single::<Vectors, 5, 0>();
         let block = machine.blocks().0.clone();
         machine
-            .change(|state| {
-                Noise::seed(1).fill_normal(0, &mut state.parameters);
-                state.buffer_mut(&block.sign).copy_from_slice(&[1.0, -1.0, -1.0, 1.0, -1.0]);
+            .change(|values| {
+                Noise::seed(1).fill_normal(0, &mut values.parameters);
+                values.buffer_mut(&block.sign).copy_from_slice(&[1.0, -1.0, -1.0, 1.0, -1.0]);
                 Ok(())
             })
             .unwrap();
@@ -328,8 +328,8 @@ mod tests {
     fn damaged_buffers_are_refused() {
         let refusal = |at: usize, value: f64| {
             let mut machine = single::<Images, 12, 0>();
-            let loaded = machine.change(|state| {
-                state.buffers[at] = value;
+            let loaded = machine.change(|values| {
+                values.buffers[at] = value;
                 Ok(())
             });
             loaded.unwrap_err().to_string()

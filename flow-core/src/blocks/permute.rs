@@ -197,8 +197,8 @@ mod tests {
         let mut machine = single::<Shuffle, 2, 0>();
         for loaded in [[1.0, 0.0], [0.0, 1.0]] {
             machine
-                .change(|state| {
-                    state.buffers.copy_from_slice(&loaded);
+                .change(|values| {
+                    values.buffers.copy_from_slice(&loaded);
                     Ok(())
                 })
                 .unwrap();
@@ -206,8 +206,8 @@ mod tests {
             machine.run(Direction::Forward, &mut x, &[], None).unwrap();
             assert_eq!(x, loaded);
         }
-        let damaged = machine.change(|state| {
-            state.buffers[0] = 1.0;
+        let damaged = machine.change(|values| {
+            values.buffers[0] = 1.0;
             Ok(())
         });
         let text = damaged.unwrap_err().to_string();

@@ -137,8 +137,8 @@ mod tests {
     fn a_loaded_std_must_be_positive() {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let mut machine = single::<Vectors, 2, 0>();
-            let loaded = machine.change(|state| {
-                state.buffers[3] = bad;
+            let loaded = machine.change(|values| {
+                values.buffers[3] = bad;
                 Ok(())
             });
             let text = loaded.unwrap_err().to_string();

@@ -116,7 +116,12 @@ impl<E: Scalar> Builder<E> {
         let begin = self.buffers.len();
         self.buffers.extend(start);
         let range = begin..self.buffers.len();
-        assert_eq!(range.len(), shape.iter().product::<usize>(), "start of {}", self.full_name(name));
+        assert_eq!(
+            range.len(),
+            shape.iter().product::<usize>(),
+            "start of {}",
+            self.full_name(name)
+        );
         self.enter(name, shape, Role::Buffer(kind), range.clone());
         Buffers(range)
     }

@@ -1,21 +1,21 @@
-//! The flow's trainable weights as one dfdx tensor, for dfdx's optimisers.
+//! The flow's numbers as two dfdx tensors: what dfdx's optimisers update, and what is only saved.
 
 use std::ops::Range;
 
 use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection, TensorOptions};
 use dfdx::prelude::{
-    Axis, ConstShape, Cpu, Device, Dtype, HasAxes, ReduceShape, ReduceShapeTo, Shape, Tensor,
-    TensorFromVec,
+    Axis, ConstShape, Cpu, Device, Dtype, HasAxes, HasShape, ReduceShape, ReduceShapeTo, Shape,
+    Tensor, TensorFromVec,
 };
 
-use crate::Scalar;
+use crate::{Scalar, Values};
 
 /// A vector whose length is known when the flow is built.
 ///
 /// dfdx lists only tensors of constant shape; it reads their lengths from the tensors themselves,
 /// and `NUMEL` only where it would make such a tensor on its own, which it never does here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flat(usize);
+pub(crate) struct Flat(usize);
 
 impl HasAxes<Axis<0>> for Flat {
     fn size(&self) -> usize {
@@ -44,34 +44,48 @@ impl ConstShape for Flat {
     const NUMEL: usize = 0;
 }
 
-/// The tensor, and which parameters stand in it.
+/// A flow's numbers as dfdx sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Mirror<E: Scalar> {
+    /// The trainable parameters.
     pub(crate) tensor: Tensor<Flat, E, Cpu>,
+    /// What no optimiser sees, but what is saved: frozen parameters, then buffers.
+    pub(crate) kept: Tensor<Flat, E, Cpu>,
     /// The trainable parts of the flat parameter vector, in order.
     pub(crate) trainable: Vec<Range<usize>>,
+    frozen: Vec<Range<usize>>,
 }
 
 impl<E: Scalar> Mirror<E> {
-    pub(crate) fn new(parameters: &[E], trainable: Vec<Range<usize>>) -> Self {
-        let values = gather(parameters, &trainable);
-        let shape = Flat(values.len());
-        Self { tensor: Cpu::default().tensor_from_vec(values, shape), trainable }
+    pub(crate) fn new(values: &Values<E>, trainable: Vec<Range<usize>>) -> Self {
+        let ends = trainable.iter().map(|range| range.start).chain([values.parameters.len()]);
+        let starts = [0].into_iter().chain(trainable.iter().map(|range| range.end));
+        let frozen: Vec<_> = starts.zip(ends).map(|(start, end)| start..end).collect();
+        let tensor = flat(gather(&values.parameters, &trainable));
+        Self { tensor, kept: flat(kept(values, &frozen)), trainable, frozen }
     }
 
-    /// Brings the tensor up to date.
-    pub(crate) fn show(&mut self, parameters: &[E]) {
-        self.tensor.copy_from(&gather(parameters, &self.trainable));
+    /// Brings the tensors up to date.
+    pub(crate) fn show(&mut self, values: &Values<E>) {
+        self.tensor.copy_from(&gather(&values.parameters, &self.trainable));
+        self.kept.copy_from(&kept(values, &self.frozen));
     }
 
-    /// Copies the tensor into the parameters.
+    /// Copies the trainable parameters back.
     pub(crate) fn read(&self, parameters: &mut [E]) {
-        let values = self.tensor.as_vec();
-        let mut from = 0;
-        for range in &self.trainable {
-            parameters[range.clone()].copy_from_slice(&values[from..from + range.len()]);
-            from += range.len();
+        scatter(&numbers(&self.tensor), &self.trainable, parameters);
+    }
+
+    /// The numbers with what is not trained copied back, where that was changed.
+    pub(crate) fn read_kept(&self, values: &Values<E>) -> Option<Values<E>> {
+        let changed = numbers(&self.kept);
+        if changed == kept(values, &self.frozen) {
+            return None;
         }
+        let mut values = values.clone();
+        let buffers = scatter(&changed, &self.frozen, &mut values.parameters);
+        values.buffers.copy_from_slice(buffers);
+        Some(values)
     }
 
     /// Adds a gradient by all parameters to a gradient by the tensor.
@@ -83,6 +97,34 @@ impl<E: Scalar> Mirror<E> {
 
 fn gather<E: Scalar>(parameters: &[E], trainable: &[Range<usize>]) -> Vec<E> {
     trainable.iter().flat_map(|range| &parameters[range.clone()]).copied().collect()
+}
+
+fn kept<E: Scalar>(values: &Values<E>, frozen: &[Range<usize>]) -> Vec<E> {
+    let mut all = gather(&values.parameters, frozen);
+    all.extend_from_slice(&values.buffers);
+    all
+}
+
+/// Copies numbers to their places, and returns those that are left.
+fn scatter<'v, E: Scalar>(mut values: &'v [E], ranges: &[Range<usize>], to: &mut [E]) -> &'v [E] {
+    for range in ranges {
+        let (part, rest) = values.split_at(range.len());
+        to[range.clone()].copy_from_slice(part);
+        values = rest;
+    }
+    values
+}
+
+/// As dfdx's `as_vec`, which cannot read an empty tensor.
+fn numbers<E: Scalar>(tensor: &Tensor<Flat, E, Cpu>) -> Vec<E> {
+    let mut numbers = vec![E::zero(); tensor.shape().0];
+    tensor.copy_into(&mut numbers);
+    numbers
+}
+
+fn flat<E: Scalar>(values: Vec<E>) -> Tensor<Flat, E, Cpu> {
+    let shape = Flat(values.len());
+    Cpu::default().tensor_from_vec(values, shape)
 }
 
 /// A field without tensors, visited after the mirror: there the optimiser's work is read back.
@@ -97,7 +139,7 @@ impl<E: Dtype, D: Device<E>> TensorCollection<E, D> for AfterStep {
     }
 }
 
-/// How dfdx treats the mirror: optimisers update it, and a reset leaves it alone.
+/// How dfdx treats the mirror: optimisers update what is trainable, and a reset leaves it alone.
 pub(crate) fn options<E: Scalar>(trainable: bool) -> TensorOptions<Flat, E, Cpu>
 where
     Cpu: Device<E>,

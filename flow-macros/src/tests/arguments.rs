@@ -12,7 +12,7 @@ fn names() {
     case(
         "struct A: Vector<4> { additive_coupling(«scale» = exp, net = mlp([8], relu)); }",
         "`additive_coupling` has no argument `scale`",
-        "its arguments are `keep` or `net`",
+        "its arguments are `keep` and `net`",
     );
     case(
         "struct A: Vector<4> { actnorm(«momentum» = 0.1); }",

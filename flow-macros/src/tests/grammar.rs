@@ -347,7 +347,7 @@ fn attributes() {
         "unknown contract `volume_preserve`",
         "did you mean `volume_preserving`?",
     );
-    case("#[require(«fast»)] struct A: Vector<3> { actnorm; }", "unknown contract `fast`", "the contracts are `analytic_inverse`, `volume_preserving`, `constant_log_det`, `bi_lipschitz`, `memory_saving` or `lipschitz`");
+    case("#[require(«fast»)] struct A: Vector<3> { actnorm; }", "unknown contract `fast`", "the contracts are `analytic_inverse`, `volume_preserving`, `constant_log_det`, `bi_lipschitz`, `memory_saving` and `lipschitz`");
     case("«#[require]» struct A: Vector<3> { actnorm; }", "`#[require]` says nothing", "the contracts are `analytic_inverse`, `volume_preserving`, `constant_log_det`, `bi_lipschitz`, `memory_saving` and `lipschitz`");
     case(
         "#[require(analytic_inverse, «analytic_inverse»)] struct A: Vector<3> { actnorm; }",

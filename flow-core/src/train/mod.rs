@@ -1,0 +1,37 @@
+//! Training on plain rows: what a run needs, and what it leaves behind.
+//!
+//! [`Trainer`] holds the options; a run reads a batch of [`Rows`] from its [`Batches`], asks a
+//! learner (a flow, or models with a loss of their own) for the loss and its gradient, clips,
+//! updates by an [`Optimizer`], and records.
+//!
+//! One seed gives one result to the last bit, on any number of threads, and a run that goes on from
+//! its checkpoint ends as one that was never interrupted. After the first steps nothing here
+//! allocates.
+
+mod batches;
+mod checkpoint;
+mod clip;
+mod evaluate;
+mod history;
+mod joint;
+mod learner;
+mod optimizer;
+mod progress;
+mod rows;
+mod run;
+mod schedule;
+mod store;
+mod trainer;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+pub use batches::{Batches, Place, Validated};
+pub use clip::Clip;
+pub use evaluate::{evaluate, Evaluation};
+pub use history::{Ending, History, Record, RollBack};
+pub use optimizer::{Adam, AdamW, Adamax, Optimizer, Sgd};
+pub use rows::{IntoRows, Rows};
+pub use schedule::Schedule;
+pub use trainer::{OnDivergence, Trainer};

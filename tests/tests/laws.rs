@@ -1,0 +1,334 @@
+//! The laws of every block: one row each.
+//!
+//! A row is a flow; the laws are checked on batches of 1, 3 and 37 rows with weights away from
+//! their start:
+//! - round trips in both directions, in f64 and f32, within `100·eps·(‖x‖ + ‖J⁻¹‖·‖z‖)`;
+//! - log-determinants against the numeric Jacobian, to 1e-8;
+//! - gradients of both directions by input, context and parameters against differences, to 1e-6;
+//! - the facts that contracts rely on: constant and vanishing log-determinants, and Lipschitz
+//!   constants that hold for all weights against the Jacobian's singular values; and that the
+//!   compiler's facts are the blocks' own.
+
+use dfdx::prelude::Cpu;
+use flow_core::prelude::*;
+use flow_core::{Facts, LogDet};
+use flow_tests::numeric::{self, Matrix};
+use flow_tests::{Conditioned, Direction, Free, Subject};
+
+macro_rules! laws {
+    ($($test:ident $(given $context:literal)?: { $($source:tt)* })*) => {$(
+        #[test]
+        fn $test() {
+            flow! { pub struct Row: $($source)* }
+            let cpu = Cpu::default();
+            let double = Row::<f64>::build(&cpu, 3).expect("a flow");
+            let single = Row::<f32>::build(&cpu, 3).expect("a flow");
+            check(subject!(double $(, $context)?), subject!(single $(, $context)?));
+        }
+    )*};
+}
+
+macro_rules! subject {
+    ($flow:ident) => {
+        Free((*$flow).clone())
+    };
+    ($flow:ident, $context:literal) => {
+        Conditioned::<_, _, $context>((*$flow).clone())
+    };
+}
+
+fn check<D: Subject<f64>, S: Subject<f32>>(mut double: D, mut single: S) {
+    facts_agree(&double);
+    for rows in [1, 3, 37] {
+        let noise = Noise::seed(rows as u64);
+        let normal = |name: &str, len: usize| {
+            let mut numbers = vec![0.0; len];
+            noise.named(name).fill_normal(0, &mut numbers);
+            numbers
+        };
+        let (x, context) = (normal("x", rows * D::SIZE), normal("context", rows * D::CONTEXT));
+        double.initialize(&x, &context);
+        for (name, mut values) in double.flow().parameters() {
+            let by = normal(&name, values.len());
+            values.iter_mut().zip(by).for_each(|(v, by)| *v += 0.3 * by);
+            double.set(&name, &values);
+        }
+        for (name, values) in double.flow().parameters().into_iter().chain(double.flow().buffers())
+        {
+            single.set(&name, &values.iter().map(|&v| v as f32).collect::<Vec<_>>());
+        }
+        for direction in [Direction::Forward, Direction::Inverse] {
+            let case = Case { subject: &double, direction, x: &x, context: &context, rows };
+            let jacobians = case.jacobians();
+            case.log_determinants(&jacobians);
+            case.facts(&jacobians);
+            case.round_trip(&jacobians);
+            case.round_trip_in_single(&single, &jacobians);
+            case.gradients();
+        }
+    }
+}
+
+/// The compiler's facts of each item against the blocks' own.
+fn facts_agree<D: Subject<f64>>(subject: &D) {
+    let items = subject.flow().items();
+    let derived = items
+        .iter()
+        .fold(Facts::ISOMETRY, |facts, item| facts.then(item.facts.repeated(item.count)));
+    let own = subject.flow().facts();
+    assert_eq!(derived.analytic_inverse, own.analytic_inverse, "analytic inverse");
+    assert_eq!(derived.log_det, own.log_det, "log-determinant");
+    assert_eq!(derived.bi_lipschitz, own.bi_lipschitz, "bi-Lipschitz at every weight");
+    assert_eq!(derived.memory_saving, own.memory_saving, "memory saving");
+    for (what, a, b) in
+        [("forward", derived.forward, own.forward), ("inverse", derived.inverse, own.inverse)]
+    {
+        let same = a == b || (a / b - 1.0).abs() < 1e-12;
+        assert!(same, "{what} bound: {a} in the compiler, {b} in the block");
+    }
+}
+
+struct Case<'a, D> {
+    subject: &'a D,
+    direction: Direction,
+    x: &'a [f64],
+    context: &'a [f64],
+    rows: usize,
+}
+
+impl<D: Subject<f64>> Case<'_, D> {
+    fn opposite(&self) -> Direction {
+        match self.direction {
+            Direction::Forward => Direction::Inverse,
+            Direction::Inverse => Direction::Forward,
+        }
+    }
+
+    /// The Jacobians of the first rows, by five-point differences.
+    fn jacobians(&self) -> Vec<Matrix> {
+        let d = D::SIZE;
+        let mut jacobians = vec![Matrix::zeros(d); self.rows.min(4)];
+        for j in 0..d {
+            let columns = numeric::slope(|by| {
+                let mut moved = self.x.to_vec();
+                moved.iter_mut().skip(j).step_by(d).for_each(|v| *v += by);
+                self.subject.run(self.direction, &moved, self.context).rows
+            });
+            for (row, jacobian) in jacobians.iter_mut().enumerate() {
+                (0..d).for_each(|i| jacobian[(i, j)] = columns[row * d + i]);
+            }
+        }
+        jacobians
+    }
+
+    fn log_determinants(&self, jacobians: &[Matrix]) {
+        let got = self.subject.run(self.direction, self.x, self.context).log_det;
+        for (row, (jacobian, got)) in jacobians.iter().zip(got).enumerate() {
+            let want = jacobian.log_abs_det();
+            let error = (got - want).abs() / want.abs().max(1.0);
+            assert!(
+                error < 1e-8,
+                "{:?}: the log-determinant of row {row} is {got}, numerically {want}",
+                self.direction
+            );
+        }
+    }
+
+    fn facts(&self, jacobians: &[Matrix]) {
+        let facts = self.subject.flow().facts();
+        let log_det = self.subject.run(self.direction, self.x, self.context).log_det;
+        let spread = log_det.iter().map(|l| (l - log_det[0]).abs()).fold(0.0, f64::max);
+        match facts.log_det {
+            LogDet::Zero => assert!(log_det.iter().all(|&l| l == 0.0), "{log_det:?} is not 0"),
+            LogDet::Constant => assert!(spread <= 1e-12, "{log_det:?} is not constant"),
+            LogDet::Varying => {}
+        }
+        let (out, back) = match self.direction {
+            Direction::Forward => (facts.forward, facts.inverse),
+            Direction::Inverse => (facts.inverse, facts.forward),
+        };
+        for jacobian in jacobians {
+            // Differences err by about 1e-10 of the largest entry.
+            let (least, most) = jacobian.extreme_singular_values();
+            assert!(most <= out * (1.0 + 1e-8), "a slope of {most} above the bound {out}");
+            assert!(1.0 <= back * least * (1.0 + 1e-7), "a slope of {least} below 1/{back}");
+        }
+    }
+
+    /// `100·eps·(‖x‖ + ‖J⁻¹‖·‖z‖)` of a row.
+    fn allowed(&self, jacobian: &Matrix, x: &[f64], z: &[f64], eps: f64) -> f64 {
+        let (least, _) = jacobian.extreme_singular_values();
+        100.0 * eps * (numeric::norm(x) + numeric::norm(z) / least)
+    }
+
+    fn round_trip(&self, jacobians: &[Matrix]) {
+        let d = D::SIZE;
+        let z = self.subject.run(self.direction, self.x, self.context);
+        let back = self.subject.run(self.opposite(), &z.rows, self.context);
+        for (row, jacobian) in jacobians.iter().enumerate() {
+            let at = row * d..(row + 1) * d;
+            let (x, z_row) = (&self.x[at.clone()], &z.rows[at.clone()]);
+            let error = numeric::distance(x, &back.rows[at]);
+            let allowed = self.allowed(jacobian, x, z_row, f64::EPSILON);
+            assert!(error <= allowed, "{:?} and back: off by {error:e}", self.direction);
+            let sum = z.log_det[row] + back.log_det[row];
+            assert!(sum.abs() < 1e-9, "log-determinants there and back add up to {sum:e}");
+        }
+    }
+
+    fn round_trip_in_single<S: Subject<f32>>(&self, single: &S, jacobians: &[Matrix]) {
+        let d = D::SIZE;
+        let narrow = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<_>>();
+        let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+        let (x, context) = (narrow(self.x), narrow(self.context));
+        let z = single.run(self.direction, &x, &context).rows;
+        let back = wide(&single.run(self.opposite(), &z, &context).rows);
+        let (x, z) = (wide(&x), wide(&z));
+        for (row, jacobian) in jacobians.iter().enumerate() {
+            let at = row * d..(row + 1) * d;
+            let error = numeric::distance(&x[at.clone()], &back[at.clone()]);
+            let eps = f64::from(f32::EPSILON);
+            let allowed = self.allowed(jacobian, &x[at.clone()], &z[at], eps);
+            assert!(error <= allowed, "{:?} and back in f32: off by {error:e}", self.direction);
+        }
+    }
+
+    fn gradients(&self) {
+        let noise = Noise::seed(11);
+        let mut cotangent = vec![0.0; self.x.len()];
+        noise.named("cotangent").fill_normal(0, &mut cotangent);
+        let mut by_log_det = vec![0.0; self.rows];
+        noise.named("log_det").fill_normal(0, &mut by_log_det);
+        let slopes =
+            self.subject.slopes(self.direction, self.x, self.context, &cotangent, &by_log_det);
+        let loss = |subject: &dyn Fn(&[f64], &[f64]) -> flow_tests::Output<f64>,
+                    x: &[f64],
+                    context: &[f64]| {
+            let out = subject(x, context);
+            numeric::dot(&out.rows, &cotangent) + numeric::dot(&out.log_det, &by_log_det)
+        };
+        let run = |x: &[f64], context: &[f64]| self.subject.run(self.direction, x, context);
+        self.compare("the input", &slopes.input, |i, by| {
+            loss(&run, &moved(self.x, i, by), self.context)
+        });
+        self.compare("the context", &slopes.context, |i, by| {
+            loss(&run, self.x, &moved(self.context, i, by))
+        });
+        for (name, values) in self.subject.flow().parameters() {
+            self.compare(&name, &slopes.parameters[&name], |i, by| {
+                let out = self.subject.run_with(
+                    &name,
+                    &moved(&values, i, by),
+                    self.direction,
+                    self.x,
+                    self.context,
+                );
+                numeric::dot(&out.rows, &cotangent) + numeric::dot(&out.log_det, &by_log_det)
+            });
+        }
+    }
+
+    /// A gradient against differences of `loss(entry, by)`, at up to twelve entries.
+    fn compare(&self, what: &str, got: &[f64], loss: impl Fn(usize, f64) -> f64) {
+        let stride = got.len().div_ceil(12).max(1);
+        for i in (0..got.len()).step_by(stride) {
+            let want = numeric::slope(|by| vec![loss(i, by)])[0];
+            let error = (got[i] - want).abs() / want.abs().max(1.0);
+            assert!(
+                error < 1e-6,
+                "{:?}, {} rows: the gradient by {what}[{i}] is {}, numerically {want}",
+                self.direction,
+                self.rows,
+                got[i]
+            );
+        }
+    }
+}
+
+fn moved(numbers: &[f64], i: usize, by: f64) -> Vec<f64> {
+    let mut moved = numbers.to_vec();
+    moved[i] += by;
+    moved
+}
+
+laws! {
+    standardize: { Vector<5> { standardize; } }
+    actnorm: { Vector<5> { actnorm; } }
+    actnorm_of_one: { Vector<1> { actnorm; } }
+    actnorm_on_images: { Image<3, 2, 3> { actnorm; } }
+    permute_reverse: { Vector<5> { permute(reverse); } }
+    permute_roll: { Vector<7> { permute(roll(3)); } }
+    permute_shuffle: { Vector<7> { permute(shuffle(9)); } }
+    linear_diagonal: { Vector<3> { linear(diagonal); } }
+    linear_lu: { Vector<5> { linear(lu); } }
+    linear_lu_of_one: { Vector<1> { linear(lu); } }
+    linear_orthogonal: { Vector<5> { linear(orthogonal); } }
+    linear_orthogonal_of_two: { Vector<2> { linear(orthogonal); } }
+
+    additive_first: { Vector<5> { additive_coupling(keep = first, net = mlp([7], tanh)); } }
+    additive_second: { Vector<3> { additive_coupling(keep = second, net = mlp([7, 5], elu)); } }
+    additive_given given 2: {
+        Vector<3> given Vector<2> { additive_coupling(keep = even, net = mlp([7], swish)); }
+    }
+    additive_lipschitz: {
+        Vector<5> { additive_coupling(keep = first, net = mlp([9, 6], tanh, lipschitz = 0.7)); }
+    }
+    affine_exp: { Vector<5> { affine_coupling(keep = first, net = mlp([7], swish)); } }
+    affine_tanh: {
+        Vector<4> { affine_coupling(keep = even, scale = tanh(1.5), net = mlp([7], gelu)); }
+    }
+    affine_sigmoid: {
+        Vector<2> {
+            affine_coupling(keep = odd, scale = sigmoid(0.5, 1.0), net = mlp([7], softplus));
+        }
+    }
+    affine_sigmoid_shifted: {
+        Vector<3> {
+            affine_coupling(scale = sigmoid(0.1, 2.0, shift = -0.5), net = mlp([7], softplus));
+        }
+    }
+    affine_given given 3: {
+        Vector<5> given Vector<3> { affine_coupling(keep = second, net = mlp([7, 6], tanh)); }
+    }
+    spline: { Vector<5> { spline_coupling(keep = first, net = mlp([7], swish)); } }
+    spline_narrow: {
+        Vector<3> { spline_coupling(keep = odd, bins = 3, bound = 0.8, net = mlp([7], tanh)); }
+    }
+    spline_given given 2: {
+        Vector<4> given Vector<2> { spline_coupling(keep = second, bins = 5, net = mlp([7], elu)); }
+    }
+
+    mlp_relu: { Vector<4> { affine_coupling(scale = tanh(1.0), net = mlp([9, 8], relu)); } }
+    mlp_leaky_relu: {
+        Vector<4> { affine_coupling(scale = tanh(1.0), net = mlp([9, 8], leaky_relu)); }
+    }
+    mlp_without_hidden_layers: { Vector<4> { additive_coupling(net = mlp([], tanh)); } }
+
+    repeated: {
+        Vector<5> {
+            repeat 3 {
+                actnorm;
+                linear(lu);
+                affine_coupling(scale = tanh(1.0), net = mlp([6], swish));
+                permute(shuffle(4));
+            }
+        }
+    }
+    repeated_given given 2: {
+        Vector<3> given Vector<2> {
+            repeat 2 {
+                affine_coupling(scale = tanh(0.5), net = mlp([6], swish));
+                spline_coupling(bins = 4, bound = 5.0, net = mlp([6], tanh));
+            }
+        }
+    }
+    multiscale_vector: {
+        Vector<8> {
+            multiscale 3 {
+                linear(orthogonal);
+                affine_coupling(scale = tanh(1.0), net = mlp([6], swish));
+            }
+        }
+    }
+    isometry: { Vector<5> { permute(roll(2)); linear(orthogonal); permute(reverse); } }
+}

@@ -1,0 +1,18 @@
+use flow_core::prelude::*;
+
+flow! {
+    #[require(volume_preserving)]
+    pub struct A: Vector<4> {
+        repeat 8 {
+            additive_coupling(net = mlp([64], relu));
+            actnorm;
+            permute(reverse);
+        }
+    }
+}
+
+fn main() {
+    // Uses of a flow with errors are no errors of their own.
+    let flow = A::<f32>::build(&flow_core::Cpu::default(), 0).unwrap();
+    assert!(flow.parameter_count() > 0);
+}

@@ -1,0 +1,17 @@
+use flow_core::prelude::*;
+
+flow! {
+    #[require(lipschitz(forward <= 10, inverse <= 1e9))]
+    pub struct A: Vector<4> {
+        repeat 8 {
+            additive_coupling(net = mlp([64], relu, lipschitz = 1.0));
+            permute(reverse);
+        }
+    }
+}
+
+fn main() {
+    // Uses of a flow with errors are no errors of their own.
+    let flow = A::<f32>::build(&flow_core::Cpu::default(), 0).unwrap();
+    assert!(flow.parameter_count() > 0);
+}

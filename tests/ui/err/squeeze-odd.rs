@@ -1,0 +1,15 @@
+use flow_core::prelude::*;
+
+flow! {
+    pub struct A: Image<3, 28, 28> {
+        repeat 3 {
+            squeeze(2);
+        }
+    }
+}
+
+fn main() {
+    // Uses of a flow with errors are no errors of their own.
+    let flow = A::<f32>::build(&flow_core::Cpu::default(), 0).unwrap();
+    assert!(flow.parameter_count() > 0);
+}

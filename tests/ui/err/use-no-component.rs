@@ -1,0 +1,11 @@
+use flow_core::prelude::*;
+
+struct Mine;
+
+flow! {
+    pub struct A: Vector<4> {
+        use Mine;
+    }
+}
+
+fn main() {}
