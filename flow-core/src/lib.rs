@@ -4,7 +4,9 @@ extern crate self as flow_core;
 
 pub mod base;
 pub mod blocks;
+pub mod io;
 pub mod nets;
+pub mod plot;
 pub mod prelude;
 #[doc(hidden)]
 pub mod private;

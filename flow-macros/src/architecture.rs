@@ -1,5 +1,6 @@
 //! The flow with every name resolved and every number beside its place.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -16,6 +17,8 @@ pub(crate) struct Header {
     pub(crate) visibility: Visibility,
     pub(crate) name: Ident,
     pub(crate) parameters: Vec<syn::ConstParam>,
+    /// Every identifier in the flow, which generated names must not meet.
+    pub(crate) words: HashSet<String>,
     pub(crate) event: Shape,
     pub(crate) context: Context,
 }

@@ -1,5 +1,7 @@
 //! What the user wrote, tokens kept.
 
+use std::collections::HashSet;
+
 use proc_macro2::TokenStream;
 use syn::{Attribute, Expr, Ident, LitInt, Path, Visibility};
 
@@ -14,6 +16,8 @@ pub(crate) struct Flow {
     pub(crate) event: Option<Event>,
     pub(crate) given: Option<Event>,
     pub(crate) items: Vec<Item>,
+    /// Every identifier that stands in the flow.
+    pub(crate) words: HashSet<String>,
 }
 
 /// `Vector<3>`, `Image<3, 32, 32>`; whether the name is known is not yet decided.

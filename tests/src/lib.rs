@@ -1,5 +1,6 @@
 //! What the laws and the golden tests share: a flow's passes and gradients as plain numbers.
 
+pub mod misuse;
 pub mod numeric;
 
 use std::collections::BTreeMap;

@@ -74,8 +74,7 @@ fn log_prob_is_base_plus_log_det() {
     let (z, log_det) = flow.forward(x.clone()).unwrap();
     let base = z.square().sum::<(usize,), _>() * -0.5 - 1.5 * std::f64::consts::TAU.ln();
     near(&(base + log_det).as_vec(), &flow.log_prob(x.clone()).unwrap().as_vec(), 1e-12);
-    let scores: Vec<f64> =
-        x.as_vec().chunks(3).map(|row| flow.score(row, &[]).unwrap()).collect();
+    let scores: Vec<f64> = x.as_vec().chunks(3).map(|row| flow.score(row, &[]).unwrap()).collect();
     near(&scores, &flow.log_prob(x).unwrap().as_vec(), 1e-12);
 }
 

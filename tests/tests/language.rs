@@ -18,6 +18,8 @@ mod component;
 mod constants;
 #[path = "../ui/ok/levels.rs"]
 mod levels;
+#[path = "../ui/ok/names.rs"]
+mod names;
 #[path = "../ui/ok/nested.rs"]
 mod nested;
 #[path = "../ui/ok/training.rs"]

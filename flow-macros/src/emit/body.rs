@@ -50,8 +50,8 @@ impl Bodies<'_> {
         let name = Ident::new(&name, parent.span());
         let docs = format!("The blocks of `{}` in [`{parent}`].", segments.join("."));
         self.body(&name, &docs, steps, None);
-        let arguments = &self.scope.arguments;
-        quote!(#name<#arguments E>)
+        let Scope { arguments, e, .. } = self.scope;
+        quote!(#name<#arguments #e>)
     }
 
     fn body(&mut self, name: &Ident, docs: &str, steps: &[Step], flow: Option<&Architecture>) {
@@ -61,7 +61,7 @@ impl Bodies<'_> {
             fields.extend(construct::fields(self, name, step, field));
         }
         let block = block(self.scope, name, &fields);
-        let Scope { header, krate, parameters, arguments, site } = self.scope;
+        let Scope { header, krate, parameters, arguments, site, e, .. } = self.scope;
         let (visibility, everywhere) = (&header.visibility, self.scope.everywhere());
         let declared = &header.parameters;
         let (field_names, kinds): (Vec<_>, Vec<_>) =
@@ -71,7 +71,7 @@ impl Bodies<'_> {
         let assertions = flow.map(|flow| assertions::associated(self.scope, flow));
         let new = quote_spanned! {*site=>
             fn make(
-                builder: &mut #krate::Builder<E>,
+                builder: &mut #krate::Builder<#e>,
             ) -> ::core::result::Result<Self, #krate::FlowError> {
                 ::core::result::Result::Ok(Self {
                     #(#field_names: #values?,)*
@@ -82,14 +82,14 @@ impl Bodies<'_> {
         self.code.extend(quote_spanned! {*site=>
             #[doc = #docs]
             #everywhere
-            #visibility struct #name<#(#declared,)* E: #krate::Scalar = f32> {
+            #visibility struct #name<#(#declared,)* #e: #krate::Scalar = f32> {
                 #(#field_names: #kinds,)*
-                _scalar: ::core::marker::PhantomData<fn() -> E>,
+                _scalar: ::core::marker::PhantomData<fn() -> #e>,
             }
 
             #everywhere
             #[automatically_derived]
-            impl<#parameters E: #krate::Scalar> #name<#arguments E> {
+            impl<#parameters #e: #krate::Scalar> #name<#arguments #e> {
                 const FACTS: #krate::Facts = #facts;
                 #assertions
 
@@ -140,7 +140,7 @@ fn camel_case(segment: &str) -> String {
 
 /// The passes call the blocks in order, or in reverse.
 fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
-    let Scope { krate, parameters, arguments, site, .. } = scope;
+    let Scope { krate, parameters, arguments, site, e, .. } = scope;
     let everywhere = scope.everywhere();
     let forth: Vec<&Ident> = fields.iter().map(|field| &field.name).collect();
     let back: Vec<&Ident> = forth.iter().rev().copied().collect();
@@ -149,14 +149,14 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
     quote_spanned! {*site=>
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar> #krate::Block<E> for #name<#arguments E> {
+        impl<#parameters #e: #krate::Scalar> #krate::Block<#e> for #name<#arguments #e> {
             const COMPOSITE: bool = true;
 
             fn forward(
                 &self,
-                pass: &mut #krate::Pass<'_, E>,
-                x: &mut [E],
-                log_det: &mut [E],
+                pass: &mut #krate::Pass<'_, #e>,
+                x: &mut [#e],
+                log_det: &mut [#e],
             ) -> #result {
                 #(#krate::Pass::forward(pass, &self.#forth, x, log_det)?;)*
                 #ok
@@ -164,9 +164,9 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
 
             fn inverse(
                 &self,
-                pass: &mut #krate::Pass<'_, E>,
-                z: &mut [E],
-                log_det: &mut [E],
+                pass: &mut #krate::Pass<'_, #e>,
+                z: &mut [#e],
+                log_det: &mut [#e],
             ) -> #result {
                 #(#krate::Pass::inverse(pass, &self.#back, z, log_det)?;)*
                 #ok
@@ -174,9 +174,9 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
 
             fn forward_vjp(
                 &self,
-                pass: &mut #krate::Pass<'_, E>,
-                gradient: &mut [E],
-                log_det: &[E],
+                pass: &mut #krate::Pass<'_, #e>,
+                gradient: &mut [#e],
+                log_det: &[#e],
             ) -> #result {
                 #(#krate::Pass::forward_vjp(pass, &self.#back, gradient, log_det)?;)*
                 #ok
@@ -184,35 +184,35 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
 
             fn inverse_vjp(
                 &self,
-                pass: &mut #krate::Pass<'_, E>,
-                gradient: &mut [E],
-                log_det: &[E],
+                pass: &mut #krate::Pass<'_, #e>,
+                gradient: &mut [#e],
+                log_det: &[#e],
             ) -> #result {
                 #(#krate::Pass::inverse_vjp(pass, &self.#forth, gradient, log_det)?;)*
                 #ok
             }
 
-            fn prepare(&self, values: &#krate::Values<E>, derived: &mut [E]) -> #result {
+            fn prepare(&self, values: &#krate::Values<#e>, derived: &mut [#e]) -> #result {
                 #(#krate::Block::prepare(&self.#forth, values, derived)?;)*
                 #ok
             }
 
             fn finish(
                 &self,
-                state: &#krate::State<E>,
-                derived_gradient: &[E],
-                gradient: &mut [E],
+                state: &#krate::State<#e>,
+                derived_gradient: &[#e],
+                gradient: &mut [#e],
             ) -> #result {
                 #(#krate::Block::finish(&self.#forth, state, derived_gradient, gradient)?;)*
                 #ok
             }
 
-            fn initialize(&self, setup: &mut #krate::Setup<'_, E>, x: &mut [E]) -> #result {
+            fn initialize(&self, setup: &mut #krate::Setup<'_, #e>, x: &mut [#e]) -> #result {
                 #(#krate::Setup::initialize(setup, &self.#forth, x)?;)*
                 #ok
             }
 
-            fn project(&self, values: &mut #krate::Values<E>) {
+            fn project(&self, values: &mut #krate::Values<#e>) {
                 #(#krate::Block::project(&self.#forth, values);)*
             }
 
@@ -225,7 +225,7 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
 
 /// `Architecture` for the struct of the flow's blocks.
 pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStream {
-    let Scope { header, krate, parameters, arguments, site } = scope;
+    let Scope { header, krate, parameters, arguments, site, e, .. } = scope;
     let (root, everywhere) = (scope.root(), scope.everywhere());
     let (event, latent) = (scope.event(&header.event), scope.event(&flow.latent));
     let context = scope.context();
@@ -243,7 +243,7 @@ pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStrea
     quote_spanned! {*site=>
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar> #krate::Architecture<E> for #root<#arguments E> {
+        impl<#parameters #e: #krate::Scalar> #krate::Architecture<#e> for #root<#arguments #e> {
             type Event = #event;
             type Latent = #latent;
             type Context = #context;
@@ -252,7 +252,7 @@ pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStrea
             const ITEMS: &'static [#krate::Item] = &[#(#items),*];
 
             fn new(
-                builder: &mut #krate::Builder<E>,
+                builder: &mut #krate::Builder<#e>,
             ) -> ::core::result::Result<Self, #krate::FlowError> {
                 let () = Self::ASSERTIONS;
                 Self::make(builder)
@@ -263,19 +263,19 @@ pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStrea
 
 /// A flow is a block of other flows.
 pub(super) fn component(scope: &Scope<'_>, flow: &Architecture) -> TokenStream {
-    let Scope { header, krate, parameters, arguments, site } = scope;
+    let Scope { header, krate, parameters, arguments, site, e, b, f } = scope;
     let (name, root, everywhere) = (&header.name, scope.root(), scope.everywhere());
     let (input, output) = (scope.shape(&header.event), scope.shape(&flow.latent));
     let context = scope.context_size();
     quote_spanned! {*site=>
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar, F: #krate::Scalar, B: #krate::Backend>
-            #krate::Component<F> for #name<#arguments E, B>
+        impl<#parameters #e: #krate::Scalar, #f: #krate::Scalar, #b: #krate::Backend>
+            #krate::Component<#f> for #name<#arguments #e, #b>
         {
-            type Block = #root<#arguments F>;
+            type Block = #root<#arguments #f>;
             type Arguments = ();
-            const FACTS: #krate::Facts = #root::<#arguments F>::FACTS;
+            const FACTS: #krate::Facts = #root::<#arguments #f>::FACTS;
             const INPUT: ::core::option::Option<#krate::Shape> =
                 ::core::option::Option::Some(#input);
             const OUTPUT: ::core::option::Option<#krate::Shape> =
@@ -283,11 +283,11 @@ pub(super) fn component(scope: &Scope<'_>, flow: &Architecture) -> TokenStream {
             const CONTEXT: usize = #context;
 
             fn component(
-                builder: &mut #krate::Builder<F>,
+                builder: &mut #krate::Builder<#f>,
                 _: #krate::Site,
                 (): (),
             ) -> ::core::result::Result<Self::Block, #krate::FlowError> {
-                <#root<#arguments F> as #krate::Architecture<F>>::new(builder)
+                <#root<#arguments #f> as #krate::Architecture<#f>>::new(builder)
             }
         }
     }

@@ -20,24 +20,26 @@ pub(super) fn fields(
     name: Ident,
 ) -> Vec<Field> {
     let scope = bodies.scope;
-    let (krate, site, segment) = (scope.krate, scope.site, step.segment());
+    let (krate, site, e, segment) = (scope.krate, scope.site, &scope.e, step.segment());
     let (kind, made) = match &step.kind {
         StepKind::Block(block) => built_in(scope, block, step),
         StepKind::Use(block) => {
             let (path, values) = (&block.path, &block.arguments);
             let (input, output) = (scope.shape(&step.input), scope.shape(&step.output));
             let context = scope.context_size();
+            // Where the path is no component, the error is shown at the path.
+            let site = site.located_at(block.place.start);
             let made = quote_spanned! {site=>
-                <#path as #krate::Component<E>>::component(
+                <#path as #krate::Component<#e>>::component(
                     builder,
                     #krate::Site { input: #input, output: #output, context: #context },
                     (#(#values,)*),
                 )
             };
-            (quote!(<#path as #krate::Component<E>>::Block), made)
+            (quote_spanned!(site=> <#path as #krate::Component<#e>>::Block), made)
         }
         StepKind::Repeat { count, body, .. } => {
-            let body = bodies.nested(parent, &[segment.clone()], body);
+            let body = bodies.nested(parent, std::slice::from_ref(&segment), body);
             let body_path = turbofish(&body);
             let made = quote_spanned! {site=>
                 #krate::blocks::Repeat::new(builder, #count, |builder| #body_path::make(builder))
@@ -240,10 +242,11 @@ fn net(
     let (krate, site) = (scope.krate, scope.site);
     match &net.kind {
         NetKind::Use(module) => {
+            let e = &scope.e;
             let (inputs, outputs) = sizes(input, keep);
             let context = scope.context_size();
             let kind = quote! {
-                #krate::nets::DfdxNet<#module, { #inputs + #context }, { (#outputs) * #each }, E>
+                #krate::nets::DfdxNet<#module, { #inputs + #context }, { (#outputs) * #each }, #e>
             };
             let made = quote_spanned! {site=>
                 |builder, inputs, outputs, last| {

@@ -49,8 +49,8 @@ fn of_step(scope: &Scope<'_>, step: &Step) -> TokenStream {
     match &step.kind {
         StepKind::Block(block) => literal(krate, &block.facts()),
         StepKind::Use(block) => {
-            let path = &block.path;
-            quote!(<#path as #krate::Component<E>>::FACTS)
+            let (path, e) = (&block.path, &scope.e);
+            quote!(<#path as #krate::Component<#e>>::FACTS)
         }
         _ => quote!(#krate::Facts::UNKNOWN),
     }

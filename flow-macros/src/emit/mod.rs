@@ -19,8 +19,8 @@ pub(crate) use wrapper::wrapper;
 pub(crate) fn emit(flow: &Architecture) -> TokenStream {
     let scope = Scope::new(&flow.header);
     let blocks = scope.root();
-    let arguments = &scope.arguments;
-    let wrapper = wrapper(&scope, &quote!(#blocks<#arguments E>), &docs::table(flow));
+    let Scope { arguments, e, .. } = &scope;
+    let wrapper = wrapper(&scope, &quote!(#blocks<#arguments #e>), &docs::table(flow));
     let bodies = body::bodies(&scope, flow);
     let architecture = body::architecture(&scope, flow);
     let component = body::component(&scope, flow);
@@ -38,6 +38,11 @@ pub(crate) struct Scope<'a> {
     pub(crate) arguments: TokenStream,
     /// Locals of generated code: no name of the user's can meet them.
     pub(crate) site: Span,
+    /// The type parameters `E` (scalar), `B` (device), and `F` (the scalar of a flow around this
+    /// one), by other names where the user's own words would meet them: items have no hygiene.
+    pub(crate) e: Ident,
+    pub(crate) b: Ident,
+    pub(crate) f: Ident,
 }
 
 impl<'a> Scope<'a> {
@@ -49,6 +54,9 @@ impl<'a> Scope<'a> {
             parameters: quote!(#(const #names: usize,)*),
             arguments: quote!(#(#names,)*),
             site: Span::mixed_site(),
+            e: free("E", header),
+            b: free("B", header),
+            f: free("F", header),
         }
     }
 
@@ -102,4 +110,12 @@ impl<'a> Scope<'a> {
         };
         quote_spanned!(self.site=> #krate::Shape::#constructor(#(#dims),*))
     }
+}
+
+fn free(name: &str, header: &Header) -> Ident {
+    let mut name = name.to_owned();
+    while header.words.contains(&name) {
+        name.push('_');
+    }
+    Ident::new(&name, Span::mixed_site())
 }

@@ -3,12 +3,12 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use super::Scope;
+use super::{free, Scope};
 use crate::architecture::Context;
 
 /// `blocks` is the architecture's type, with `E` free; `docs` follow the user's own.
 pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> TokenStream {
-    let Scope { header, krate, parameters, arguments, site } = scope;
+    let Scope { header, krate, parameters, arguments, site, e, b, .. } = scope;
     let (name, visibility) = (&header.name, &header.visibility);
     let (everywhere, declared) = (scope.everywhere(), &header.parameters);
     let (user_docs, others) = (&header.attributes.docs, &header.attributes.others);
@@ -20,28 +20,28 @@ pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> To
         #(#others)*
         #visibility struct #name<
             #(#declared,)*
-            E: #krate::Scalar = f32,
-            B: #krate::Backend = #krate::Cpu,
-        >(#krate::Flow<#blocks, E, B>);
+            #e: #krate::Scalar = f32,
+            #b: #krate::Backend = #krate::Cpu,
+        >(#krate::Flow<#blocks, #e, #b>);
 
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar, B: #krate::Backend> #name<#arguments E, B> {
+        impl<#parameters #e: #krate::Scalar, #b: #krate::Backend> #name<#arguments #e, #b> {
             /// Builds the flow with starting weights drawn from `seed`.
             ///
             /// # Errors
             /// Where a block of one's own cannot stand where it does.
-            pub fn build(device: &B, seed: u64) -> ::core::result::Result<Self, #krate::FlowError> {
+            pub fn build(device: &#b, seed: u64) -> ::core::result::Result<Self, #krate::FlowError> {
                 ::core::result::Result::map(#krate::Flow::build(device, seed), Self)
             }
         }
 
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar, B: #krate::Backend> ::core::ops::Deref
-            for #name<#arguments E, B>
+        impl<#parameters #e: #krate::Scalar, #b: #krate::Backend> ::core::ops::Deref
+            for #name<#arguments #e, #b>
         {
-            type Target = #krate::Flow<#blocks, E, B>;
+            type Target = #krate::Flow<#blocks, #e, #b>;
 
             fn deref(&self) -> &Self::Target {
                 &self.0
@@ -50,8 +50,8 @@ pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> To
 
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar, B: #krate::Backend> ::core::ops::DerefMut
-            for #name<#arguments E, B>
+        impl<#parameters #e: #krate::Scalar, #b: #krate::Backend> ::core::ops::DerefMut
+            for #name<#arguments #e, #b>
         {
             fn deref_mut(&mut self) -> &mut Self::Target {
                 &mut self.0
@@ -60,10 +60,10 @@ pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> To
 
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar, B: #krate::Backend>
-            ::core::convert::From<#krate::Flow<#blocks, E, B>> for #name<#arguments E, B>
+        impl<#parameters #e: #krate::Scalar, #b: #krate::Backend>
+            ::core::convert::From<#krate::Flow<#blocks, #e, #b>> for #name<#arguments #e, #b>
         {
-            fn from(flow: #krate::Flow<#blocks, E, B>) -> Self {
+            fn from(flow: #krate::Flow<#blocks, #e, #b>) -> Self {
                 Self(flow)
             }
         }
@@ -78,21 +78,21 @@ fn passes(scope: &Scope<'_>, blocks: &TokenStream) -> TokenStream {
     if !matches!(scope.header.context, Context::None) {
         return TokenStream::new();
     }
-    let Scope { header, krate, parameters, arguments, site } = scope;
+    let Scope { header, krate, parameters, arguments, site, e, .. } = scope;
     let (name, everywhere) = (&header.name, scope.everywhere());
     quote_spanned! {*site=>
         #everywhere
         #[automatically_derived]
-        impl<#parameters E: #krate::Scalar> #krate::NormalizingFlow
-            for #name<#arguments E, #krate::Cpu>
+        impl<#parameters #e: #krate::Scalar> #krate::NormalizingFlow
+            for #name<#arguments #e, #krate::Cpu>
         {
-            type Scalar = E;
+            type Scalar = #e;
             type Architecture = #blocks;
             type Tape = #krate::private::NoneTape;
 
             fn view(
                 &self,
-            ) -> ::core::result::Result<#krate::View<'_, #blocks, E>, #krate::FlowError> {
+            ) -> ::core::result::Result<#krate::View<'_, #blocks, #e>, #krate::FlowError> {
                 #krate::NormalizingFlow::view(&self.0)
             }
         }
@@ -102,8 +102,9 @@ fn passes(scope: &Scope<'_>, blocks: &TokenStream) -> TokenStream {
 /// dfdx's optimisers see the weights. (`Cpu: Device<E>` does not follow from `E: Scalar`, hence one
 /// for each.)
 fn tensors(scope: &Scope<'_>) -> TokenStream {
-    let Scope { header, krate, parameters, arguments, site } = scope;
+    let Scope { header, krate, parameters, arguments, site, .. } = scope;
     let (name, everywhere) = (&header.name, scope.everywhere());
+    let [e2, d2, v] = ["E2", "D2", "V"].map(|name| free(name, header));
     let one = |scalar: TokenStream| {
         quote_spanned! {*site=>
             #everywhere
@@ -111,11 +112,11 @@ fn tensors(scope: &Scope<'_>) -> TokenStream {
             impl<#parameters> #krate::private::TensorCollection<#scalar, #krate::Cpu>
                 for #name<#arguments #scalar, #krate::Cpu>
             {
-                type To<E2: #krate::private::Dtype, D2: #krate::private::Device<E2>> = ();
+                type To<#e2: #krate::private::Dtype, #d2: #krate::private::Device<#e2>> = ();
 
-                fn iter_tensors<V: #krate::private::ModuleVisitor<Self, #scalar, #krate::Cpu>>(
-                    visitor: &mut V,
-                ) -> ::core::result::Result<::core::option::Option<()>, V::Err> {
+                fn iter_tensors<#v: #krate::private::ModuleVisitor<Self, #scalar, #krate::Cpu>>(
+                    visitor: &mut #v,
+                ) -> ::core::result::Result<::core::option::Option<()>, #v::Err> {
                     visitor.visit_fields(
                         <Self as #krate::private::TensorCollection<#scalar, #krate::Cpu>>::module(
                             "",

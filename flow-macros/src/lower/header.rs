@@ -24,6 +24,7 @@ pub(super) fn header(flow: &Flow, parameters: &[Ident], report: &Report) -> Head
         visibility: flow.visibility.clone(),
         name: flow.name.clone(),
         parameters: flow.parameters.clone(),
+        words: flow.words.clone(),
         event: event.unwrap_or(Shape::Unknown),
         context,
     }

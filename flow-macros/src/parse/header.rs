@@ -1,16 +1,19 @@
 //! Everything of a flow up to its braces.
 
+use std::collections::HashSet;
+
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{token, Attribute, GenericParam, Generics, Ident, Token, Visibility};
 
-use super::{braces, explain, found, items, problem, skip, values, Parse};
+use super::{between, braces, explain, found, items, problem, skip, values, words, Parse};
 use crate::report::{suggest, Place, Report};
 use crate::syntax::{Event, Flow};
 
 const EXAMPLE: &str = "a flow is `struct Name: Vector<3> { … }`";
 
 pub(super) fn flow(input: ParseStream<'_>, report: &Report) -> Option<Flow> {
+    let begin = input.cursor();
     match start(input) {
         Ok((attributes, visibility, name)) => {
             let mut flow = Flow {
@@ -21,11 +24,13 @@ pub(super) fn flow(input: ParseStream<'_>, report: &Report) -> Option<Flow> {
                 event: None,
                 given: None,
                 items: Vec::new(),
+                words: HashSet::new(),
             };
             if let Err(error) = rest(input, &mut flow, report) {
                 report.add(error);
                 recover(input);
             }
+            words(between(begin, input.cursor()), &mut flow.words);
             Some(flow)
         }
         Err(error) => {

@@ -6,7 +6,9 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{token, Ident, Lifetime, Path, Token};
 
-use super::{braces, drain, explain, found, header, parentheses, problem, skip, values, Parse};
+use super::{
+    between, braces, drain, explain, found, header, parentheses, problem, skip, values, Parse,
+};
 use crate::report::{Place, Problem, Report};
 use crate::syntax::{Call, Item, ItemKind, UseBlock};
 
@@ -155,16 +157,6 @@ fn use_block(input: ParseStream<'_>, report: &Report) -> Parse<UseBlock> {
     let text = between(start, input.cursor());
     semicolon(input, "use", Place::from(keyword.span), report);
     Ok(UseBlock { path, arguments, event, text })
-}
-
-fn between(mut from: Cursor<'_>, to: Cursor<'_>) -> TokenStream {
-    let mut tokens = Vec::new();
-    while from != to {
-        let Some((token, next)) = from.token_tree() else { break };
-        tokens.push(token);
-        from = next;
-    }
-    tokens.into_iter().collect()
 }
 
 fn repeat(

@@ -7,8 +7,11 @@ mod values;
 
 pub(crate) use values::{attribute, default_value};
 
+use std::collections::HashSet;
+
 use proc_macro2::extra::DelimSpan;
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
+use syn::buffer::Cursor;
 use syn::parse::{ParseBuffer, ParseStream, Parser};
 use syn::{braced, bracketed, parenthesized};
 
@@ -99,4 +102,28 @@ fn parentheses<'a>(input: ParseStream<'a>) -> syn::Result<(DelimSpan, ParseBuffe
     let content;
     let parentheses = parenthesized!(content in input);
     Ok((parentheses.span, content))
+}
+
+/// The tokens from one place to another.
+fn between(mut from: Cursor<'_>, to: Cursor<'_>) -> TokenStream {
+    let mut tokens = Vec::new();
+    while from != to {
+        let Some((token, next)) = from.token_tree() else { break };
+        tokens.push(token);
+        from = next;
+    }
+    tokens.into_iter().collect()
+}
+
+/// Every identifier, however deep.
+fn words(tokens: TokenStream, found: &mut HashSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(word) => {
+                found.insert(word.to_string());
+            }
+            TokenTree::Group(group) => words(group.stream(), found),
+            _ => {}
+        }
+    }
 }

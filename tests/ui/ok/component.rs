@@ -9,7 +9,9 @@ pub struct Sign<const NEGATIVE: bool>;
 impl<const NEGATIVE: bool, E: Scalar> Block<E> for Sign<NEGATIVE> {
     fn forward(&self, _: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
         if NEGATIVE {
-            x.iter_mut().for_each(|v| *v = -*v);
+            for v in x {
+                *v = -*v;
+            }
         }
         Ok(())
     }
