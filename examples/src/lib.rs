@@ -1,1 +1,96 @@
-//! Placeholder.
+//! What the examples share: options on the command line, and where they write.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What an example's `main` returns.
+pub type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// The command line: values after `--name`, and words without a name.
+#[derive(Debug, Default)]
+pub struct Options {
+    named: BTreeMap<String, String>,
+    words: Vec<String>,
+}
+
+impl Options {
+    /// Reads the command line, where only these names may stand, each followed by its value.
+    ///
+    /// # Errors
+    /// A name that is not one of them, or without a value.
+    pub fn read(names: &[&str]) -> Result<Self> {
+        Self::parse(std::env::args().skip(1), names)
+    }
+
+    fn parse(arguments: impl IntoIterator<Item = String>, names: &[&str]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let Some(name) = argument.strip_prefix("--") else {
+                options.words.push(argument);
+                continue;
+            };
+            if !names.contains(&name) {
+                let known: Vec<_> = names.iter().map(|name| format!("--{name}")).collect();
+                return Err(format!("no option {argument}\nhelp: {}", known.join(", ")).into());
+            }
+            let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
+            options.named.insert(name.into(), value);
+        }
+        Ok(options)
+    }
+
+    /// The value of an option, if it was given.
+    ///
+    /// # Errors
+    /// A value that cannot be read.
+    pub fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        let read = |text: &String| {
+            text.parse().map_err(|error| format!("--{name} is `{text}`: {error}").into())
+        };
+        self.named.get(name).map(read).transpose()
+    }
+
+    /// The words without a name.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+}
+
+/// An example's folder for what it writes, `target/<example>` below the current one.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn output_folder(example: &str) -> Result<PathBuf> {
+    let folder = std::env::current_dir()?.join("target").join(example);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        Options::parse(line.split_whitespace().map(String::from), &["steps", "seed"])
+    }
+
+    #[test]
+    fn options_and_words_are_told_apart() {
+        let options = parse("data.csv --steps 20 more").unwrap();
+        assert_eq!(options.words(), ["data.csv", "more"]);
+        assert_eq!(options.get::<u64>("steps").unwrap(), Some(20));
+        assert_eq!(options.get::<u64>("seed").unwrap(), None);
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        let error = |line| parse(line).unwrap_err().to_string();
+        assert_eq!(error("--step 1"), "no option --step\nhelp: --steps, --seed");
+        assert_eq!(error("--steps"), "--steps needs a value");
+        let error = parse("--steps x").unwrap().get::<u64>("steps").unwrap_err().to_string();
+        assert_eq!(error, "--steps is `x`: invalid digit found in string");
+    }
+}

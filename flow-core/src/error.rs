@@ -133,6 +133,10 @@ pub enum FlowError {
     #[error("the gradient of dfdx failed: {0}")]
     Gradient(String),
 
+    /// A dfdx operation of a user's net or block that failed.
+    #[error("an operation of dfdx failed: {0}")]
+    Tensor(String),
+
     /// A file that cannot be read or written.
     #[error("{}: {reason}", path.display())]
     File {
@@ -182,6 +186,12 @@ impl FlowError {
             found: found.to_string(),
             expected: expected.to_string(),
         }
+    }
+}
+
+impl From<dfdx::tensor::CpuError> for FlowError {
+    fn from(error: dfdx::tensor::CpuError) -> Self {
+        Self::Tensor(error.to_string())
     }
 }
 

@@ -4,7 +4,9 @@ extern crate self as flow_core;
 
 pub mod base;
 pub mod blocks;
+pub mod io;
 pub mod nets;
+pub mod plot;
 pub mod prelude;
 #[doc(hidden)]
 pub mod private;
@@ -18,7 +20,9 @@ mod engine;
 mod error;
 mod event;
 mod flow;
+mod lipschitz;
 mod memory;
+mod module;
 mod noise;
 mod pattern;
 mod scalar;

@@ -1,7 +1,8 @@
 //! The numbers a flow computes with.
 
-use dfdx::prelude::{Cpu, Dtype, Storage};
+use dfdx::prelude::{Cpu, CpuError, Device, Dtype, HasErr, Storage};
 use num_traits::{Float, FloatConst};
+use rand::distributions::uniform::SampleUniform;
 
 /// A floating point type that flows compute with: `f32` or `f64`.
 ///
@@ -13,7 +14,17 @@ use num_traits::{Float, FloatConst};
 /// assert_eq!(<f32 as Scalar>::of(0.5), 0.5_f32);
 /// assert_eq!(0.5_f32.as_f64(), 0.5);
 /// ```
-pub trait Scalar: Dtype + Float + FloatConst + std::iter::Sum + sealed::Sealed {
+pub trait Scalar:
+    Dtype + Float + FloatConst + SampleUniform + std::iter::Sum + sealed::Sealed
+{
+    /// [`Cpu`], as a device that is known to have all operations of dfdx for this type. In code
+    /// generic over the scalar the compiler cannot see that of `Cpu` itself.
+    type Device: Device<Self>
+        + Storage<Self, Vec: Send + Sync>
+        + HasErr<Err = CpuError>
+        + Send
+        + Sync;
+
     /// The name that messages and files use: `f32` or `f64`.
     const NAME: &'static str;
 
@@ -22,6 +33,10 @@ pub trait Scalar: Dtype + Float + FloatConst + std::iter::Sum + sealed::Sealed {
 
     /// The same value as an `f64`.
     fn as_f64(self) -> f64;
+
+    /// A device whose random numbers, such as the starting weights of dfdx modules, are those of
+    /// `seed`.
+    fn device(seed: u64) -> Self::Device;
 
     /// The plain slice in a dfdx CPU buffer, such as a gradient's.
     fn slice(storage: &mut <Cpu as Storage<Self>>::Vec) -> &mut [Self];
@@ -34,6 +49,8 @@ mod sealed {
 }
 
 impl Scalar for f32 {
+    type Device = Cpu;
+
     const NAME: &'static str = "f32";
 
     #[inline]
@@ -46,12 +63,18 @@ impl Scalar for f32 {
         self.into()
     }
 
+    fn device(seed: u64) -> Cpu {
+        Cpu::seed_from_u64(seed)
+    }
+
     fn slice(storage: &mut <Cpu as Storage<Self>>::Vec) -> &mut [Self] {
         storage
     }
 }
 
 impl Scalar for f64 {
+    type Device = Cpu;
+
     const NAME: &'static str = "f64";
 
     #[inline]
@@ -62,6 +85,10 @@ impl Scalar for f64 {
     #[inline]
     fn as_f64(self) -> f64 {
         self
+    }
+
+    fn device(seed: u64) -> Cpu {
+        Cpu::seed_from_u64(seed)
     }
 
     fn slice(storage: &mut <Cpu as Storage<Self>>::Vec) -> &mut [Self] {

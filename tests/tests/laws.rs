@@ -19,7 +19,7 @@ macro_rules! laws {
     ($($test:ident $(given $context:literal)?: { $($source:tt)* })*) => {$(
         #[test]
         fn $test() {
-            flow! { pub struct Row: $($source)* }
+            flow! { struct Row: $($source)* }
             let cpu = Cpu::default();
             let double = Row::<f64>::build(&cpu, 3).expect("a flow");
             let single = Row::<f32>::build(&cpu, 3).expect("a flow");

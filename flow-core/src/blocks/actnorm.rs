@@ -11,8 +11,8 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 /// of squares over its size). A feature that is constant in the batch, up to rounding, keeps its
 /// scale and is only centred, so a batch of one row does no harm.
 ///
-/// Parameters `log_scale` and `shift` [features]; buffer `initialized`, 1 after initialisation. The
-/// log-determinant is `Σ log_scale` for each pixel. Both directions return
+/// Parameters `log_scale` and `shift` `[features]`; buffer `initialized`, 1 after initialisation.
+/// The log-determinant is `Σ log_scale` for each pixel. Both directions return
 /// [`FlowError::NotInitialized`] before a first batch or loaded weights.
 #[derive(Clone, Debug)]
 pub struct ActNorm {

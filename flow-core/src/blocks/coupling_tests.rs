@@ -104,6 +104,9 @@ fn facts_are_those_of_the_theory() {
     let additive = facts(Additive::new(), None);
     assert!(additive.bi_lipschitz && additive.analytic_inverse && additive.memory_saving);
     assert_eq!((additive.log_det, additive.forward), (LogDet::Zero, f64::INFINITY));
+    let limited = facts(Additive::new(), Some(0.75));
+    let bound = (0.75 + 4.5625_f64.sqrt()) / 2.0;
+    assert_eq!((limited.forward, limited.inverse), (bound, bound));
     for facts in [facts(Affine::new(Scale::Exp), None), facts(Spline::new(8, 3.0), None)] {
         assert!(!facts.bi_lipschitz && facts.analytic_inverse && facts.memory_saving);
         assert_eq!((facts.log_det, facts.inverse), (LogDet::Varying, f64::INFINITY));

@@ -5,8 +5,8 @@ use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale)`, per feature: `linear(diagonal)`.
 ///
-/// The parameter `log_scale` [features] starts at 0. The log-determinant is `Σ log_scale` for each
-/// pixel.
+/// The parameter `log_scale` `[features]` starts at 0. The log-determinant is `Σ log_scale` for
+/// each pixel.
 #[derive(Clone, Debug)]
 pub struct Diagonal {
     shape: Shape,

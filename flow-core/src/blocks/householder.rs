@@ -10,13 +10,13 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 /// `linear(orthogonal)` with as many reflections as features, which reach every rotation (Tomczak
 /// and Welling 2016, "Improving variational auto-encoders using Householder flow").
 ///
-/// The parameter `reflections` [k, d] starts standard normal. A reflection at zero counts as the
+/// The parameter `reflections` `[k, d]` starts standard normal. A reflection at zero counts as the
 /// identity. The log-determinant is 0.
 #[derive(Clone, Debug)]
 pub struct Householder {
     features: usize,
     reflections: Parameter,
-    /// `Q = H₁…Hₖ`, [d, d].
+    /// `Q = H₁…Hₖ`, `[d, d]`.
     product: Derived,
 }
 

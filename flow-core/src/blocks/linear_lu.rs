@@ -12,8 +12,8 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 /// `y = W x` with `W = P·L·(U + diag(sign·exp(log_diagonal)))`, at every pixel alike: `linear(lu)`
 /// and `conv1x1(lu)` (Kingma and Dhariwal 2018, "Glow", equation 10).
 ///
-/// Parameters `lower` and `upper` [d, d], of which only the strict triangles are read, and
-/// `log_diagonal` [d]; buffers `sign` [d], ±1, and `permutation` [d] with `(P v)ᵢ = v₍pᵢ₎`. They
+/// Parameters `lower` and `upper` `[d, d]`, of which only the strict triangles are read, and
+/// `log_diagonal` `[d]`; buffers `sign` `[d]`, ±1, and `permutation` `[d]` with `(P v)ᵢ = v₍pᵢ₎`. They
 /// start as the LU factors of a random rotation with its rows in pivoting order, so that the
 /// permutation is the identity and `W` is orthogonal. The log-determinant is `Σ log_diagonal` for
 /// each pixel.
@@ -28,11 +28,11 @@ pub struct LinearLu {
     log_diagonal: Parameter,
     sign: Buffers,
     permutation: Buffers,
-    /// `W`, [d, d].
+    /// `W`, `[d, d]`.
     weight: Derived,
-    /// `sign·exp(log_diagonal)`, [d].
+    /// `sign·exp(log_diagonal)`, `[d]`.
     diagonal: Derived,
-    /// The inverse permutation, [d].
+    /// The inverse permutation, `[d]`.
     unpermutation: Derived,
 }
 

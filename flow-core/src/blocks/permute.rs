@@ -36,7 +36,7 @@ impl Permute {
     /// A random order. It depends on `seed` and on where the block stands, so that the iterations
     /// of a `repeat` differ, and not on the seed of the flow's starting weights.
     ///
-    /// The buffer `permutation` [features] is saved with the weights, and one that was loaded
+    /// The buffer `permutation` `[features]` is saved with the weights, and one that was loaded
     /// counts instead of the seed.
     pub fn shuffle<E: Scalar>(builder: &mut Builder<E>, shape: Shape, seed: u64) -> Result<Self> {
         let features = non_empty(shape)?.features();

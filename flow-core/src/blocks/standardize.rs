@@ -6,7 +6,7 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = (x − mean)/std`, per feature, set from the data and never trained.
 ///
-/// Buffers `mean` (0 at the start) and `std` (1) [features] are those of the batch that
+/// Buffers `mean` (0 at the start) and `std` (1) `[features]` are those of the batch that
 /// initialises the flow; a feature that is constant in it keeps `std` 1. The log-determinant is
 /// `−Σ ln std` for each pixel.
 #[derive(Clone, Debug)]

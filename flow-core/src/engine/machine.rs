@@ -248,7 +248,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             let context = self.rows_of(context, &range);
             let mut gradients = self.gradients(context.len());
             let rows = range.len();
-            let ran = (|| {
+            let ran = (|| -> Result<f64> {
                 let mut numbers = workspace.take(rows);
                 numbers.fill(E::zero());
                 let pass = Pass::new(rows, &self.state, context, &mut workspace, &mut gradients)
@@ -454,12 +454,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Brings each row of an image batch from channels, rows, columns to rows, columns, channels.
-fn to_channels_last<E: Scalar>(shape: Shape, x: &mut [E]) {
+pub(crate) fn to_channels_last<E: Scalar>(shape: Shape, x: &mut [E]) {
     transpose(shape, x, shape.features(), shape.pixels());
 }
 
 /// The inverse of [`to_channels_last`].
-fn to_channels_first<E: Scalar>(shape: Shape, x: &mut [E]) {
+pub(crate) fn to_channels_first<E: Scalar>(shape: Shape, x: &mut [E]) {
     transpose(shape, x, shape.pixels(), shape.features());
 }
 

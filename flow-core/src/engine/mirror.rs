@@ -91,7 +91,7 @@ impl<E: Scalar> Mirror<E> {
     /// Adds a gradient by all parameters to a gradient by the tensor.
     pub(crate) fn add(trainable: &[Range<usize>], gradient: &[E], to: &mut [E]) {
         let parts = trainable.iter().flat_map(|range| &gradient[range.clone()]);
-        to.iter_mut().zip(parts).for_each(|(a, &b)| *a = *a + b);
+        to.iter_mut().zip(parts).for_each(|(a, &b)| *a += b);
     }
 }
 

@@ -1,7 +1,8 @@
 use super::{Activation, Conditioner, LastLayer};
 use crate::backend::cpu::elementwise::{add_bias, add_rows, multiply_by};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::engine::{Builder, Parameter, Pass, Start};
+use crate::engine::{Builder, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::limit::Limit;
 use crate::{FlowError, Result, Scalar};
 
 /// What a net may have beside its layers.
@@ -10,7 +11,9 @@ pub struct MlpOptions {
     /// Starts the last layer at zero where the block asks for it, so that the block starts near
     /// the identity.
     pub zero_init: bool,
-    /// A Lipschitz constant that the whole net keeps at every weight.
+    /// A Lipschitz constant that the whole net keeps at every weight: where the product of the
+    /// certified norms of its n weights and of its activations' constants is P > c, every weight is
+    /// used times (c/P)^(1/n).
     pub lipschitz: Option<f64>,
 }
 
@@ -29,6 +32,7 @@ impl Default for MlpOptions {
 pub struct Mlp {
     layers: Vec<Layer>,
     activation: Activation,
+    limit: Option<Limit>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +47,8 @@ impl Mlp {
     /// A net from `inputs` to `outputs` numbers over hidden layers of those widths.
     ///
     /// # Errors
-    /// [`FlowError::Option`] for a hidden layer of width 0.
+    /// [`FlowError::Option`] for a hidden layer of width 0, and for a Lipschitz constant that is
+    /// not a finite number above 0.
     pub fn new<E: Scalar>(
         builder: &mut Builder<E>,
         inputs: usize,
@@ -59,7 +64,7 @@ impl Mlp {
         let widths: Vec<usize> =
             [inputs].into_iter().chain(hidden.iter().copied()).chain([outputs]).collect();
         let zero = last.zero && options.zero_init;
-        let layers = widths
+        let layers: Vec<Layer> = widths
             .windows(2)
             .enumerate()
             .map(|(i, pair)| {
@@ -79,11 +84,37 @@ impl Mlp {
                 })
             })
             .collect();
-        Ok(Self { layers, activation })
+        let limit = match options.lipschitz {
+            Some(constant) => {
+                let gain = activation.lipschitz().powi(hidden.len() as i32);
+                let weights = layers.iter().map(|l| (l.weight.clone(), l.outputs, l.inputs));
+                Some(Limit::new(builder, constant, gain, weights)?)
+            }
+            None => None,
+        };
+        Ok(Self { layers, activation, limit })
     }
 
-    fn weight<'a, E: Scalar>(&self, pass: &Pass<'a, E>, layer: &Layer) -> Matrix<'a, E> {
-        Matrix::new(pass.parameter(&layer.weight), layer.outputs, layer.inputs)
+    /// The weight of a layer as it is used.
+    fn weight<'a, E: Scalar>(&self, pass: &Pass<'a, E>, layer: usize) -> Matrix<'a, E> {
+        let Layer { weight, outputs, inputs, .. } = &self.layers[layer];
+        let weight = match &self.limit {
+            Some(limit) => pass.derived(limit.used(layer)),
+            None => pass.parameter(weight),
+        };
+        Matrix::new(weight, *outputs, *inputs)
+    }
+
+    /// Where the gradient by that is added.
+    fn weight_gradient<'a, E: Scalar>(
+        &self,
+        pass: &'a mut Pass<'_, E>,
+        layer: usize,
+    ) -> &'a mut [E] {
+        match &self.limit {
+            Some(limit) => pass.derived_gradient(limit.used(layer)),
+            None => pass.gradient(&self.layers[layer].weight),
+        }
     }
 
     /// The last layer, and those before it.
@@ -106,14 +137,32 @@ impl<E: Scalar> Conditioner<E> for Mlp {
         true
     }
 
+    fn lipschitz(&self) -> f64 {
+        self.limit.as_ref().map_or(f64::INFINITY, Limit::constant)
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        if let Some(limit) = &self.limit {
+            limit.prepare(values, derived);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        if let Some(limit) = &self.limit {
+            limit.finish(state, derived_gradient, gradient);
+        }
+        Ok(())
+    }
+
     fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
         let (last, hidden) = self.split();
         let rows = pass.rows();
         let mut below = pass.take_copy(input);
-        for layer in hidden {
+        for (i, layer) in hidden.iter().enumerate() {
             let mut above = pass.take(rows * layer.outputs);
             let at = Matrix::new(&below, rows, layer.inputs);
-            multiply(&mut above, Into::Replace, at, self.weight(pass, layer).t());
+            multiply(&mut above, Into::Replace, at, self.weight(pass, i).t());
             let bias = pass.parameter(&layer.bias);
             pass.save_or_give(below);
             if pass.saving() {
@@ -126,7 +175,7 @@ impl<E: Scalar> Conditioner<E> for Mlp {
             below = above;
         }
         let at = Matrix::new(&below, rows, last.inputs);
-        multiply(output, Into::Replace, at, self.weight(pass, last).t());
+        multiply(output, Into::Replace, at, self.weight(pass, hidden.len()).t());
         add_bias(output, pass.parameter(&last.bias));
         pass.save_or_give(below);
         Ok(())
@@ -143,10 +192,10 @@ impl<E: Scalar> Conditioner<E> for Mlp {
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let below = pass.restore();
             let by_output = Matrix::new(&gradient, rows, layer.outputs);
-            let by_weight = pass.gradient(&layer.weight);
+            let by_weight = self.weight_gradient(pass, i);
             multiply(by_weight, Into::Add, by_output.t(), Matrix::new(&below, rows, layer.inputs));
             add_rows(pass.gradient(&layer.bias), &gradient);
-            let weight = self.weight(pass, layer);
+            let weight = self.weight(pass, i);
             if i == 0 {
                 multiply(input_gradient, Into::Replace, by_output, weight);
                 pass.give(below);

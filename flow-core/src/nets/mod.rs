@@ -4,11 +4,13 @@ use crate::engine::{Pass, State, Values};
 use crate::{Result, Scalar};
 
 mod activation;
+mod dfdx_net;
 mod mlp;
 #[cfg(test)]
 mod testing;
 
 pub use activation::Activation;
+pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use mlp::{Mlp, MlpOptions};
 
 /// How the last layer of a conditioner starts.

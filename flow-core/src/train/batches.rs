@@ -183,7 +183,7 @@ mod tests {
             let rows = Rows::new(x.clone(), 1).unwrap().given(x.clone(), 1).unwrap();
             let mut place = Place::new(4, size);
             let first = epoch(&rows, &mut place);
-            assert_eq!(Some(first.len() as u64), (&rows).per_epoch(size));
+            assert_eq!(Some(first.len() as u64), rows.per_epoch(size));
             assert_eq!(first[0].len(), size.min(10));
             place.epoch = 1;
             let second = epoch(&rows, &mut place);

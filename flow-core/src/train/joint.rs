@@ -25,7 +25,7 @@ pub(super) struct Joint<'m, M, E: Scalar, F> {
     loss: F,
     entries: Vec<Entry>,
     parameters: Vec<E>,
-    trainable: Vec<Range<usize>>,
+    trainable: Range<usize>,
     gradients: Option<Gradients<E, Cpu>>,
 }
 
@@ -42,7 +42,7 @@ where
         M::iter_tensors(&mut RecursiveWalker { m: named, f: &mut survey }).map_err(failed)?;
         let Survey { entries, values } = survey;
         let Values { parameters, .. } = values;
-        let trainable = vec![0..parameters.len()];
+        let trainable = 0..parameters.len();
         Ok(Self { models, loss, entries, parameters, trainable, gradients: None })
     }
 
@@ -103,7 +103,7 @@ where
     }
 
     fn trainable(&self) -> &[Range<usize>] {
-        &self.trainable
+        std::slice::from_ref(&self.trainable)
     }
 
     /// A flow among the models draws from what `loss` gives it.
@@ -124,12 +124,11 @@ where
     }
 
     fn step(&mut self, change: impl FnOnce(&mut [E], &[Range<usize>])) -> Result<()> {
-        change(&mut self.parameters, &self.trainable);
+        change(&mut self.parameters, std::slice::from_ref(&self.trainable));
         self.write(&[])
     }
 
-    /// In batches as large as [`evaluate`](super::evaluate)'s would be needed by no loss: those of
-    /// 256 rows keep a tape small.
+    /// In batches of 256 rows, so that a tape stays small.
     fn loss(&mut self, rows: &Rows<E>) -> Result<f64> {
         const BATCH: usize = 256;
         let (mut sum, mut batch) = (0.0, Rows::default());

@@ -5,8 +5,8 @@
 //! updates by an [`Optimizer`], and records.
 //!
 //! One seed gives one result to the last bit, on any number of threads, and a run that goes on from
-//! its checkpoint ends as one that was never interrupted. After the first steps nothing here
-//! allocates.
+//! its checkpoint ends as one that was never interrupted. The steps of a flow's run use the same
+//! memory again and again.
 
 mod batches;
 mod checkpoint;

@@ -221,7 +221,7 @@ impl<E: Scalar> Run<E> {
         let toward = E::of(1.0 - decay);
         for range in learner.trainable() {
             let part = self.average[range.clone()].iter_mut().zip(&parameters[range.clone()]);
-            part.for_each(|(average, &p)| *average = *average + toward * (p - *average));
+            part.for_each(|(average, &p)| *average += toward * (p - *average));
         }
     }
 

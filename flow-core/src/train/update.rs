@@ -48,29 +48,8 @@ impl Optimizer {
                     let (m, u) = (&mut first[range.clone()], &mut second[range]);
                     adamax(rate, betas, epsilon, *steps, weight_decay, (p, g, m, u));
                 }
-                Self::Sgd(Sgd { momentum, .. }) if momentum == 0.0 => {
-                    self.descend(rate, p, g, None);
-                }
-                Self::Sgd(_) => self.descend(rate, p, g, Some(&mut first[range])),
+                Self::Sgd(sgd) => descend(rate, sgd, p, g, first.get_mut(range)),
             }
-        }
-    }
-
-    fn descend<E: Scalar>(&self, rate: f64, p: &mut [E], g: &[E], buffer: Option<&mut [E]>) {
-        let Self::Sgd(Sgd { momentum, nesterov, weight_decay, .. }) = *self else {
-            return;
-        };
-        let (rate, decay, momentum) = (E::of(rate), E::of(weight_decay), E::of(momentum));
-        let Some(buffer) = buffer else {
-            p.iter_mut().zip(g).for_each(|(p, &g)| *p = *p - rate * (g + decay * *p));
-            return;
-        };
-        // A buffer of zeros makes the first one the gradient itself, as PyTorch has it.
-        for ((p, &g), b) in p.iter_mut().zip(g).zip(buffer) {
-            let g = g + decay * *p;
-            *b = momentum * *b + g;
-            let direction = if nesterov { g + momentum * *b } else { *b };
-            *p = *p - rate * direction;
         }
     }
 }
@@ -103,9 +82,23 @@ fn adam<E: Scalar>(
     for ((p, &g), (m, v)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
         let weight = keep * *p;
         let g = g + decay * weight;
-        *m = *m + toward * (g - *m);
+        *m += toward * (g - *m);
         *v = stay * *v + join * g * g;
         *p = weight - size * *m / (v.sqrt() / root + epsilon);
+    }
+}
+
+fn descend<E: Scalar>(rate: f64, sgd: Sgd, p: &mut [E], g: &[E], buffer: Option<&mut [E]>) {
+    let [rate, decay, momentum] = [rate, sgd.weight_decay, sgd.momentum].map(E::of);
+    let Some(buffer) = buffer else {
+        p.iter_mut().zip(g).for_each(|(p, &g)| *p -= rate * (g + decay * *p));
+        return;
+    };
+    // A buffer of zeros makes the first one the gradient itself, as PyTorch has it.
+    for ((p, &g), b) in p.iter_mut().zip(g).zip(buffer) {
+        let g = g + decay * *p;
+        *b = momentum * *b + g;
+        *p -= rate * if sgd.nesterov { g + momentum * *b } else { *b };
     }
 }
 
@@ -122,9 +115,9 @@ fn adamax<E: Scalar>(
     let (toward, stay) = (E::of(1.0 - betas[0]), E::of(betas[1]));
     for ((p, &g), (m, u)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(u)) {
         let g = g + decay * *p;
-        *m = *m + toward * (g - *m);
+        *m += toward * (g - *m);
         *u = (stay * *u).max(g.abs() + epsilon);
-        *p = *p - size * *m / *u;
+        *p -= size * *m / *u;
     }
 }
 
@@ -233,7 +226,13 @@ mod tests {
                 let loss = tensor.trace(tensor.alloc_grads()).mul(factor.clone()).mean();
                 theirs.update(&mut tensor, &loss.backward()).unwrap();
                 let gradient = factor.array().map(|f| f / 3.0);
-                ours.update(RATE, &mut moments, &mut weights, &gradient, &[0..3]);
+                ours.update(
+                    RATE,
+                    &mut moments,
+                    &mut weights,
+                    &gradient,
+                    std::slice::from_ref(&(0..3)),
+                );
             }
             for (ours, theirs) in weights.iter().zip(tensor.array()) {
                 assert!((ours - theirs).abs() < 1e-14, "{ours} {theirs}");

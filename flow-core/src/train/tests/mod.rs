@@ -48,9 +48,9 @@ impl<E: Scalar> Block<E> for Affine {
             for j in 0..D {
                 x[j] = x[j] * scale[j].exp() + shift[j];
                 for k in 0..c {
-                    x[j] = x[j] + weight[j * c + k] * context[row * c + k];
+                    x[j] += weight[j * c + k] * context[row * c + k];
                 }
-                *log_det = *log_det + scale[j];
+                *log_det += scale[j];
             }
         }
         Ok(())
@@ -68,14 +68,14 @@ impl<E: Scalar> Block<E> for Affine {
             for j in 0..D {
                 let by_scale = g[j] * x[row * D + j] * scale[j].exp() + by_log_det[row];
                 let by = pass.gradient(&self.log_scale);
-                by[j] = by[j] + by_scale;
+                by[j] += by_scale;
                 let by = pass.gradient(&self.shift);
-                by[j] = by[j] + g[j];
+                by[j] += g[j];
                 for k in 0..c {
                     let by = pass.gradient(&self.weight);
-                    by[j * c + k] = by[j * c + k] + g[j] * context[row * c + k];
+                    by[j * c + k] += g[j] * context[row * c + k];
                 }
-                g[j] = g[j] * scale[j].exp();
+                g[j] *= scale[j].exp();
             }
         }
         pass.give(x);

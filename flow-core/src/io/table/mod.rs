@@ -1,0 +1,220 @@
+//! Tables of numbers, from and to CSV and NumPy files.
+
+mod csv;
+mod npy;
+
+use std::path::Path;
+
+use crate::{FlowError, Noise, Result, Rows, Scalar};
+
+/// Rows of finite numbers under named columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    columns: Vec<String>,
+    values: Vec<f64>,
+}
+
+impl Table {
+    /// A table of `values`, row after row.
+    ///
+    /// # Errors
+    /// [`FlowError::Length`] where the values are not whole rows.
+    ///
+    /// ```
+    /// use flow_core::io::Table;
+    /// let table = Table::new(["a", "b"], vec![1.0, 2.0, 3.0, 4.0])?;
+    /// assert_eq!((table.rows(), table.width()), (2, 2));
+    /// assert_eq!(table.row(1), [3.0, 4.0]);
+    /// # Ok::<(), flow_core::FlowError>(())
+    /// ```
+    pub fn new(
+        columns: impl IntoIterator<Item = impl Into<String>>,
+        values: Vec<f64>,
+    ) -> Result<Self> {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        let whole = values.len().next_multiple_of(columns.len().max(1));
+        if values.len() != whole || columns.is_empty() && !values.is_empty() {
+            let (found, expected) = (values.len(), whole);
+            return Err(FlowError::Length { what: "the table".into(), found, expected });
+        }
+        Ok(Self { columns, values })
+    }
+
+    /// The names of its columns.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Numbers in a row.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.values.len() / self.columns.len().max(1)
+    }
+
+    /// One row, counted from 0.
+    pub fn row(&self, row: usize) -> &[f64] {
+        &self.values[row * self.width()..][..self.width()]
+    }
+
+    /// All numbers, row after row.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// All numbers, row after row, to change.
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.values
+    }
+
+    /// The rows in the type of a flow, as its trainer takes them.
+    ///
+    /// # Errors
+    /// Those of [`Rows::new`]: no rows, or numbers beyond the range of the type.
+    pub fn to_rows<E: Scalar>(&self) -> Result<Rows<E>> {
+        Rows::new(self.values.iter().map(|&value| E::of(value)).collect(), self.width())
+    }
+
+    /// The same rows in a random order, the same one for equal seeds.
+    pub fn shuffle(&mut self, seed: u64) {
+        let order = Noise::seed(seed).named("shuffle").permutation(self.rows());
+        self.values = order.iter().flat_map(|&row| self.row(row)).copied().collect();
+    }
+
+    /// Takes the last `rows` rows off, or all there are.
+    pub fn split_off(&mut self, rows: usize) -> Self {
+        let rows = rows.min(self.rows());
+        let values = self.values.split_off(self.values.len() - rows * self.width());
+        Self { columns: self.columns.clone(), values }
+    }
+
+    /// Mean and standard deviation (dividing by the number of rows) of each column.
+    ///
+    /// ```
+    /// use flow_core::io::Table;
+    /// let table = Table::new(["a"], vec![1.0, 3.0])?;
+    /// assert_eq!(table.moments(), [(2.0, 1.0)]);
+    /// # Ok::<(), flow_core::FlowError>(())
+    /// ```
+    pub fn moments(&self) -> Vec<(f64, f64)> {
+        let rows = self.rows() as f64;
+        let column = |c| self.values.iter().skip(c).step_by(self.width());
+        let of = |c| {
+            let mean = column(c).sum::<f64>() / rows;
+            let spread = column(c).map(|v| (v - mean).powi(2)).sum::<f64>() / rows;
+            (mean, spread.sqrt())
+        };
+        (0..self.width()).map(of).collect()
+    }
+}
+
+/// Reads a table from a `.csv` or `.npy` file.
+///
+/// A CSV file may have a first line of names; its cells are divided by commas, or by semicolons or
+/// tabs where the first line has these. A NumPy array has one or two dimensions and numbers of any
+/// type; its columns are named `0`, `1`, … as are those of a CSV file without names.
+///
+/// # Errors
+/// [`FlowError::Table`] with the line of a CSV file that is ragged or holds anything but finite
+/// numbers; [`FlowError::File`] for files that cannot be read, hold no rows, or are of another kind.
+pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
+    let path = path.as_ref();
+    let table = match Format::of(path)? {
+        Format::Csv => csv::read(path)?,
+        Format::Npy => npy::read(path)?,
+    };
+    if table.rows() == 0 {
+        return Err(FlowError::file(path, "holds no rows of numbers, expected at least one"));
+    }
+    Ok(table)
+}
+
+/// Writes a table to a `.csv` or `.npy` file; reading it gives the same numbers bit by bit.
+///
+/// # Errors
+/// [`FlowError::File`] where the file cannot be written, or is named otherwise.
+pub fn write_table(path: impl AsRef<Path>, table: &Table) -> Result<()> {
+    let path = path.as_ref();
+    match Format::of(path)? {
+        Format::Csv => csv::write(path, table),
+        Format::Npy => npy::write(path, table),
+    }
+}
+
+enum Format {
+    Csv,
+    Npy,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("csv" | "tsv" | "txt") => Ok(Self::Csv),
+            Some("npy") => Ok(Self::Npy),
+            _ => Err(FlowError::file(path, "is not a table by its name, expected .csv or .npy")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::testing::folder;
+
+    #[test]
+    fn numbers_come_back_bit_by_bit() {
+        let folder = folder("tables");
+        let values = vec![0.1, -1e300, 5e-324, 1.0 / 3.0, 0.0, -0.0, 1e15, 123456.789];
+        for columns in [vec!["a"], vec!["a", "b, with \"quotes\""], vec!["1", "2", "x", "y"]] {
+            let table = Table::new(columns, values.clone()).unwrap();
+            let [csv, npy] = ["t.csv", "t.npy"].map(|name| folder.join(name));
+            write_table(&csv, &table).unwrap();
+            let same = read_table(&csv).unwrap();
+            assert_eq!(same, table);
+            let bits = |t: &Table| t.values().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&same), bits(&table));
+            write_table(&npy, &table).unwrap();
+            assert_eq!(bits(&read_table(&npy).unwrap()), bits(&table));
+        }
+    }
+
+    #[test]
+    fn a_shuffle_moves_whole_rows() {
+        let values: Vec<f64> = (0..100).flat_map(|i| [f64::from(i), f64::from(-i)]).collect();
+        let mut table = Table::new(["a", "b"], values.clone()).unwrap();
+        table.shuffle(3);
+        assert_ne!(table.values(), values);
+        let mut rows: Vec<_> =
+            (0..100).map(|i| (table.row(i)[0] as i64, table.row(i)[1] as i64)).collect();
+        assert!(rows.iter().all(|(a, b)| a + b == 0));
+        rows.sort_unstable();
+        assert!(rows.iter().enumerate().all(|(i, row)| row.0 == i as i64));
+        let mut again = Table::new(["a", "b"], values).unwrap();
+        again.shuffle(3);
+        assert_eq!(again, table);
+        let last = table.split_off(10);
+        assert_eq!((table.rows(), last.rows()), (90, 10));
+        assert_eq!(last.row(9), again.row(99));
+        assert_eq!(table.split_off(1000).rows(), 90);
+    }
+
+    #[test]
+    fn a_table_is_whole_rows() {
+        let error = Table::new(["a", "b"], vec![1.0; 3]).unwrap_err();
+        assert_eq!(error.to_string(), "the table has 3 numbers, expected 4");
+        assert!(Table::new(Vec::<String>::new(), vec![1.0]).is_err());
+    }
+
+    #[test]
+    fn other_files_are_refused_by_name() {
+        let error = read_table("data.parquet").unwrap_err();
+        let want = "data.parquet: is not a table by its name, expected .csv or .npy";
+        assert_eq!(error.to_string(), want);
+        let error = read_table("none/data.csv").unwrap_err();
+        assert!(error.to_string().starts_with("none/data.csv: cannot be read"), "{error}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Lipschitz bounds.
+
+pub(crate) mod limit;
+pub(crate) mod norm;

@@ -1,0 +1,94 @@
+//! A picture that is drawn large and made small, so that every edge is smooth.
+
+use std::error::Error;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::{
+    BitMapBackend, DrawingArea, DrawingBackend, FontStyle, IntoDrawingArea, WHITE,
+};
+use plotters::style::register_font;
+
+use crate::{FlowError, Result};
+
+/// Pixels drawn for a pixel of the file, each way.
+pub(super) const SCALE: u32 = 3;
+
+/// The name under which the crate's own font is registered.
+pub(super) const FONT: &str = "flow-core Noto Sans";
+
+/// Where a chart is drawn: all lengths are [`SCALE`] times those of the file.
+pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// What drawing can run into.
+pub(super) type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Draws a picture of a width and height in pixels and writes it as PNG.
+pub(super) fn picture(
+    path: &Path,
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<()> {
+    let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    if !png {
+        return Err(FlowError::file(path, "is not a picture by its name, expected .png"));
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        FlowError::file(path, format_args!("cannot be drawn: {error}"))
+    };
+    register_font(FONT, FontStyle::Normal, ttf_noto_sans::REGULAR)
+        .map_err(|_| failed(&"its font is damaged"))?;
+    let large = (size.0 * SCALE, size.1 * SCALE);
+    let mut pixels = vec![0; (large.0 * large.1 * 3) as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area();
+        area.fill(&WHITE).map_err(|error| failed(&error))?;
+        draw(&area).map_err(|error| failed(&error))?;
+    }
+    let small = averaged(&pixels, size);
+    let mut file = BitMapBackend::new(path, size);
+    file.blit_bitmap((0, 0), size, &small).map_err(|error| failed(&error))?;
+    file.present()
+        .map_err(|error| FlowError::file(path, format_args!("cannot be written: {error}")))
+}
+
+/// Each pixel the mean of the [`SCALE`]² it covers.
+fn averaged(large: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
+    let (width, height, scale) = (width as usize, height as usize, SCALE as usize);
+    let line = 3 * width * scale;
+    let mut small = Vec::with_capacity(3 * width * height);
+    for y in 0..height {
+        for x in 0..width {
+            for channel in 0..3 {
+                let covered = (0..scale * scale).map(|i| {
+                    let (row, column) = (y * scale + i / scale, x * scale + i % scale);
+                    u32::from(large[row * line + 3 * column + channel])
+                });
+                small.push((covered.sum::<u32>() / (SCALE * SCALE)) as u8);
+            }
+        }
+    }
+    small
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pixel_is_the_mean_of_those_it_covers() {
+        let large: Vec<u8> = (0..2 * 9 * 3).map(|i| if i % 3 == 0 { 90 } else { 0 }).collect();
+        assert_eq!(averaged(&large, (2, 1)), [90, 0, 0, 90, 0, 0]);
+        let mut large = vec![0; 27];
+        large[0] = 90;
+        assert_eq!(averaged(&large, (1, 1)), [10, 0, 0]);
+    }
+
+    #[test]
+    fn only_png_files_are_written() {
+        let error = picture(Path::new("a.jpg"), (9, 9), |_| Ok(())).unwrap_err();
+        assert_eq!(error.to_string(), "a.jpg: is not a picture by its name, expected .png");
+        let error = picture(Path::new("none/a.png"), (9, 9), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().starts_with("none/a.png: cannot be written"), "{error}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Curves over a common axis, such as the history of a training.
+
+use std::path::Path;
+
+use plotters::chart::SeriesLabelPosition;
+use plotters::element::{Circle, PathElement};
+use plotters::style::{Color, WHITE};
+
+use super::canvas::picture;
+use super::chart::{axes, chart, px, text, Window};
+use super::colours::{FAINT, SERIES};
+use crate::Result;
+
+/// Points of a curve that can be told apart.
+const MOST_POINTS: usize = 400;
+
+/// A curve and its name in the legend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Its name; none where it is empty.
+    pub name: String,
+    /// Its points from left to right. It has a gap at those that are not finite.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    /// A named curve.
+    pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self { name: name.into(), points: points.into_iter().collect() }
+    }
+}
+
+/// Draws curves with a legend, under a title and over two named axes. Where a curve has more than
+/// 400 points, means of neighbours are drawn.
+///
+/// # Errors
+/// [`FlowError::File`](crate::FlowError::File) where the picture cannot be written as a `.png`
+/// file.
+///
+/// ```no_run
+/// use flow_core::plot::{curves, Curve};
+/// let loss = Curve::new("training", [(0.0, 3.2), (100.0, 1.9), (200.0, 1.4)]);
+/// curves("history.png", "history", ["step", "loss (nats)"], &[loss])?;
+/// # Ok::<(), flow_core::FlowError>(())
+/// ```
+pub fn curves(
+    path: impl AsRef<Path>,
+    title: &str,
+    axis_names: [&str; 2],
+    curves: &[Curve],
+) -> Result<()> {
+    let parts: Vec<Vec<Points>> = curves.iter().map(|curve| between_gaps(&curve.points)).collect();
+    let all: Vec<f64> = parts.iter().flatten().flatten().flat_map(|&(x, y)| [x, y]).collect();
+    let window = Window::around(&all);
+    window.check()?;
+    picture(path.as_ref(), (960, 600), |area| {
+        let mut chart = chart(area, title, window)?;
+        axes(&mut chart, axis_names, true)?;
+        for ((curve, parts), colour) in curves.iter().zip(&parts).zip(SERIES.into_iter().cycle()) {
+            let line = colour.stroke_width(px(2));
+            // One piece at a time: the joints of a thick line shoot far beyond a sharp turn.
+            let pieces = parts.iter().flat_map(|part| part.windows(2));
+            let drawn = chart.draw_series(pieces.map(|ends| PathElement::new(ends, line)))?;
+            if !curve.name.is_empty() {
+                drawn
+                    .label(&curve.name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + px(22) as i32, y)], line));
+            }
+            let joints = parts.iter().flatten();
+            chart.draw_series(joints.map(|&point| Circle::new(point, px(1), colour.filled())))?;
+        }
+        if curves.iter().any(|curve| !curve.name.is_empty()) {
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperRight)
+                .legend_area_size(px(28))
+                .margin(px(10))
+                .label_font(text(18))
+                .background_style(WHITE.mix(0.85))
+                .border_style(FAINT)
+                .draw()?;
+        }
+        Ok(())
+    })
+}
+
+type Points = Vec<(f64, f64)>;
+
+/// The curve between its gaps. Where there are more points than can be told apart, means of
+/// neighbours stand for them.
+fn between_gaps(points: &[(f64, f64)]) -> Vec<Points> {
+    let share = points.len().div_ceil(MOST_POINTS).max(1);
+    let mean = |some: &[(f64, f64)]| {
+        let (x, y) = some.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+        (x / some.len() as f64, y / some.len() as f64)
+    };
+    let gaps = points.split(|(x, y)| !(x.is_finite() && y.is_finite()));
+    gaps.map(|part| part.chunks(share).map(mean).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::testing::folder;
+
+    #[test]
+    fn many_points_become_means_and_gaps_stay() {
+        let few = [(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 4.0)];
+        assert_eq!(between_gaps(&few), [vec![(0.0, 1.0), (1.0, 2.0)], vec![(3.0, 4.0)]]);
+        let many: Vec<_> = (0..800).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        let drawn = between_gaps(&many);
+        assert_eq!((drawn.len(), drawn[0].len()), (1, 400));
+        assert_eq!(drawn[0][3], (6.5, 0.5));
+    }
+
+    #[test]
+    fn curves_with_gaps_and_without_points_are_drawn() {
+        let path = folder("curves").join("history.png");
+        let steps = (0..200).map(|i| (f64::from(i) * 25.0, 3.0 * (-f64::from(i) / 40.0).exp()));
+        let gap =
+            steps.clone().map(|(x, y)| (x, if y < 1.0 && y > 0.8 { f64::NAN } else { y + 0.2 }));
+        let all = [Curve::new("training", steps), Curve::new("validation", gap)];
+        curves(&path, "history", ["step", "negative log-likelihood (nats)"], &all).unwrap();
+        assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
+        curves(&path, "", ["", ""], &[]).unwrap();
+        curves(&path, "", ["", ""], &[Curve::new("", [(1.0, 1.0)])]).unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! Pictures of what a flow has learned, as PNG files: densities over a plane, points, and curves of
+//! a training's history.
+//!
+//! They need no display, no system fonts and no libraries beyond this crate.
+
+mod canvas;
+mod chart;
+mod colours;
+mod curves;
+mod density;
+mod scatter;
+
+pub use chart::Window;
+pub use curves::{curves, Curve};
+pub use density::density_map;
+pub use scatter::scatter;
