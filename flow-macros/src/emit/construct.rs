@@ -245,7 +245,9 @@ fn net(
             let e = &scope.e;
             let (inputs, outputs) = sizes(input, keep);
             let context = scope.context_size();
-            let kind = quote! {
+            // Where the module does not fit, the error is shown at the module.
+            let site = site.located_at(net.place.start);
+            let kind = quote_spanned! {site=>
                 #krate::nets::DfdxNet<#module, { #inputs + #context }, { (#outputs) * #each }, #e>
             };
             let made = quote_spanned! {site=>
