@@ -98,11 +98,7 @@ impl<E: Scalar> Component<E> for Turn {
     const FACTS: Facts = Facts::ISOMETRY;
     const INPUT: Option<flow_core::Shape> = Some(flow_core::Shape::vector(2));
 
-    fn component(
-        builder: &mut Builder<E>,
-        _: Site,
-        (angle,): (f64,),
-    ) -> flow_core::Result<Self> {
+    fn component(builder: &mut Builder<E>, _: Site, (angle,): (f64,)) -> flow_core::Result<Self> {
         Ok(Self { angle: builder.parameter("angle", &[1], Start::Constant(angle)) })
     }
 }
@@ -149,11 +145,7 @@ impl<E: Scalar> Component<E> for Stretch {
     type Arguments = ();
     const FACTS: Facts = Facts { analytic_inverse: true, ..Facts::UNKNOWN };
 
-    fn component(
-        builder: &mut Builder<E>,
-        site: Site,
-        _: (),
-    ) -> flow_core::Result<Self::Block> {
+    fn component(builder: &mut Builder<E>, site: Site, _: ()) -> flow_core::Result<Self::Block> {
         OnTape::new(builder, site, Stretch)
     }
 }
