@@ -160,7 +160,7 @@ fn main() -> Result {
 
     let mut flow = Mine::<f32>::build(&Cpu::default(), 0)?;
     println!("{}\n", flow.summary());
-    Trainer::new(flow_core::train::Adam::new(3e-3)).steps(1_500).fit(&mut flow, &train)?;
+    Trainer::new(Adam::new(3e-3)).steps(1_500).fit(&mut flow, &train)?;
     let found = evaluate(&flow, &held_out)?;
     let entropy = 2.0 * 0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln() + 2f64.ln();
     println!(

@@ -19,7 +19,7 @@ use crate::{Result, Scalar, Shape};
 ///
 /// ```
 /// use flow_core::prelude::*;
-/// use flow_core::{Block, Builder, Pass};
+/// use flow_core::{Block, Pass, Result};
 ///
 /// /// `z = -x`.
 /// struct Negate;
@@ -181,7 +181,7 @@ pub struct Site {
 ///
 /// ```
 /// use flow_core::prelude::*;
-/// use flow_core::{Block, Builder, Component, Facts, Pass, Site};
+/// use flow_core::{Block, Builder, Component, Facts, Pass, Result, Site};
 /// # struct Negate;
 /// # impl<E: Scalar> Block<E> for Negate {
 /// #     fn forward(&self, _: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {

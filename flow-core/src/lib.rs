@@ -1,4 +1,4 @@
-//! Core.
+#![doc = include_str!("../../README.md")]
 
 extern crate self as flow_core;
 

@@ -326,3 +326,34 @@ fn flows_go_between_threads() {
     check(&plain());
     check(&posterior());
 }
+
+/// A name that both preludes export is an error where it is used.
+mod preludes {
+    #[allow(unused_imports)]
+    mod both {
+        pub(super) use dfdx::prelude::*;
+        pub(super) use flow_core::prelude::*;
+    }
+
+    #[allow(unused_imports)]
+    use both::{
+        evaluate, flow, Adam, AdamW, Adamax, Batches, Clip, Flow, FlowError, Image, Memory, Noise,
+        NormalizingFlow, OnDivergence, Rows, Scalar, Schedule, Sgd, Trainer, Vector,
+    };
+
+    #[test]
+    fn name_every_item_of_ours_once() {
+        let source = include_str!("../../flow-core/src/prelude.rs");
+        let exported: String = source.lines().filter(|line| !line.starts_with("//")).collect();
+        let exported = exported.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let skip = ["pub", "use", "crate", "train", ""];
+        let exported: Vec<&str> = exported.filter(|word| !skip.contains(word)).collect();
+        let here = include_str!("api.rs");
+        let (_, list) = here.split_once("use both::{").unwrap();
+        let (list, _) = list.split_once("};").unwrap();
+        for name in exported {
+            let listed = list.split(',').any(|item| item.trim() == name);
+            assert!(listed, "`{name}` of the prelude is not tested against dfdx's");
+        }
+    }
+}

@@ -2,8 +2,8 @@ use super::Base;
 use crate::engine::{Builder, Parameter, Pass, Start, State};
 use crate::{Noise, Result, Scalar};
 
-/// `K` diagonal Gaussians, trained: `base.weights` [K] (logits), `base.means` [K, d] and
-/// `base.log_scales` [K, d].
+/// `K` diagonal Gaussians, trained: `base.weights` \[K\] (logits), `base.means` \[K, d\] and
+/// `base.log_scales` \[K, d\].
 ///
 /// The means start standard normal, everything else at 0. A temperature scales each component
 /// around its mean and leaves the weights alone.

@@ -25,7 +25,7 @@ impl Default for MlpOptions {
 
 /// Linear layers with an activation between them.
 ///
-/// Parameters: `0.weight` [out, in], `0.bias` [out], `1.weight`, … under the scope that the block
+/// Parameters: `0.weight` \[out, in\], `0.bias` \[out\], `1.weight`, … under the scope that the block
 /// opens. They start uniform on ±1/√in, PyTorch's default, but for a last layer that starts at
 /// zero.
 #[derive(Clone, Debug)]
