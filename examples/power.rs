@@ -60,7 +60,7 @@ fn main() -> Result {
     let steps = match (options.get("steps")?, options.get::<f64>("minutes")?) {
         (Some(steps), _) => steps,
         (None, Some(minutes)) => steps_in(minutes, &trainer, &data)?,
-        (None, None) => 50_000,
+        (None, None) => 80_000,
     };
 
     let started = Instant::now();

@@ -149,7 +149,7 @@ pub trait NormalizingFlow {
         let mut log_prob = vec![Self::Scalar::zero(); rows];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
         let log_det = view.push(&mut z)?;
-        log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p = *p - l);
+        log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
         Ok((tensor(z, EventOf::<Self>::batch(rows))?, tensor(log_prob, (rows,))?))
     }
 }
@@ -263,7 +263,7 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
     pub fn log_prob_of_rows(&self, x: &[E]) -> Result<Vec<E>> {
         let size = A::Event::SHAPE.size();
         check(x, "batch", size)?;
-        if x.len() % size != 0 {
+        if !x.len().is_multiple_of(size) {
             let expected = x.len().next_multiple_of(size);
             return Err(FlowError::Length { what: "the batch".into(), found: x.len(), expected });
         }

@@ -50,10 +50,6 @@ impl Dim {
         self.combine(other, quote!(/), u64::checked_div)
     }
 
-    pub(crate) fn plus(&self, other: &Self) -> Option<Self> {
-        self.combine(other, quote!(+), u64::checked_add)
-    }
-
     fn combine(
         &self,
         other: &Self,
@@ -109,11 +105,14 @@ impl Dim {
 
     /// A number of features, parted as couplings part it: ⌊d/2⌋ or ⌈d/2⌉.
     pub(crate) fn half(&self, larger: bool) -> Option<Self> {
-        let [one, two] = [1, 2].map(|n| Self::number(n, self.place));
-        if larger {
-            self.plus(&one)?.over(&two)
-        } else {
-            self.over(&two)
+        let two = Self::number(2, self.place);
+        match (larger, self.value) {
+            (false, _) => self.over(&two),
+            (true, Some(value)) => Some(Self::number(value.div_ceil(2), self.place)),
+            (true, None) => {
+                let tokens = quote!(usize::div_ceil(#self, 2));
+                Some(Self { tokens, ..self.clone() })
+            }
         }
     }
 

@@ -18,6 +18,8 @@ mod component;
 mod constants;
 #[path = "../ui/ok/levels.rs"]
 mod levels;
+#[path = "../ui/ok/modules.rs"]
+mod modules;
 #[path = "../ui/ok/names.rs"]
 mod names;
 #[path = "../ui/ok/nested.rs"]

@@ -20,7 +20,7 @@ impl<E: Scalar> Base<E> for Logistic {
     fn log_prob(&self, _: &mut Pass<'_, E>, z: &[E], out: &mut [E]) {
         let two = E::of(2.0);
         for (row, out) in z.chunks_exact(self.size).zip(out) {
-            *out = *out - row.iter().map(|&v| v.abs() + two * (-v.abs()).exp().ln_1p()).sum();
+            *out -= row.iter().map(|&v| v.abs() + two * (-v.abs()).exp().ln_1p()).sum();
         }
     }
 
@@ -29,7 +29,7 @@ impl<E: Scalar> Base<E> for Logistic {
         let rows = z.chunks_exact(self.size).zip(gradient.chunks_exact_mut(self.size));
         for ((z, gradient), &weight) in rows.zip(weights) {
             for (g, &z) in gradient.iter_mut().zip(z) {
-                *g = *g - weight * (half * z).tanh();
+                *g -= weight * (half * z).tanh();
             }
         }
     }

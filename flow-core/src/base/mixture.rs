@@ -77,11 +77,11 @@ impl<E: Scalar, const K: usize> Base<E> for Mixture<K> {
                     let at = k * self.size + i;
                     let inverse = (-log_scales[at]).exp();
                     let standard = (z[i] - means[at]) * inverse;
-                    gradient[i] = gradient[i] - share * standard * inverse;
+                    gradient[i] -= share * standard * inverse;
                     let mean = &mut pass.gradient(&self.means)[at];
-                    *mean = *mean + share * standard * inverse;
+                    *mean += share * standard * inverse;
                     let log_scale = &mut pass.gradient(&self.log_scales)[at];
-                    *log_scale = *log_scale + share * (standard * standard - E::one());
+                    *log_scale += share * (standard * standard - E::one());
                 }
             }
         }
@@ -103,7 +103,7 @@ impl<E: Scalar, const K: usize> Base<E> for Mixture<K> {
             let mut left = E::of(choice.uniform(sample as u64));
             let k = (0..K - 1)
                 .find(|&k| {
-                    left = left - (logits[k] - prior).exp();
+                    left -= (logits[k] - prior).exp();
                     left < E::zero()
                 })
                 .unwrap_or(K - 1);

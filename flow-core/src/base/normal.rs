@@ -29,7 +29,7 @@ impl<E: Scalar> Base<E> for Normal {
         let rows = z.chunks_exact(self.size).zip(gradient.chunks_exact_mut(self.size));
         for ((z, gradient), &weight) in rows.zip(weights) {
             for (g, &z) in gradient.iter_mut().zip(z) {
-                *g = *g - weight * z;
+                *g -= weight * z;
             }
         }
     }
@@ -37,6 +37,6 @@ impl<E: Scalar> Base<E> for Normal {
     fn sample(&self, _: &State<E>, noise: &Noise, first: usize, temperature: f64, out: &mut [E]) {
         noise.fill_normal((first * self.size) as u64, out);
         let temperature = E::of(temperature);
-        out.iter_mut().for_each(|v| *v = *v * temperature);
+        out.iter_mut().for_each(|v| *v *= temperature);
     }
 }

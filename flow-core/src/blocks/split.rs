@@ -29,7 +29,7 @@ impl Split {
         let keeps = |i: usize| match self {
             Self::First => Ok(i < d / 2),
             Self::Second => Ok(i >= d / 2),
-            Self::Even => Ok(i % 2 == 0),
+            Self::Even => Ok(i.is_multiple_of(2)),
             Self::Odd => Ok(i % 2 == 1),
             Self::CheckerEven | Self::CheckerOdd => Err(FlowError::option(
                 "keep",

@@ -64,7 +64,7 @@ pub(crate) fn add_up<E: Scalar>(groups: &mut [Gradients<E>]) {
 
 fn add<E: Scalar>(into: &mut [E], from: &[E]) {
     for (a, &b) in into.iter_mut().zip(from) {
-        *a = *a + b;
+        *a += b;
     }
 }
 

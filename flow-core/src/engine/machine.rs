@@ -355,7 +355,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
                 }
             }
             Direction::Inverse => {
-                let mut pass = pass.from_leaf(self.layout.leaves.len());
+                let mut pass = pass.starting_at(self.layout.leaves.len());
                 to_channels_last(A::Latent::SHAPE, x);
                 pass.inverse(blocks, x, numbers)?;
                 to_channels_first(A::Event::SHAPE, x);
@@ -374,7 +374,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         let blocks = &*self.blocks;
         match direction {
             Direction::Forward | Direction::LogProb => {
-                let mut pass = pass.from_leaf(self.layout.leaves.len());
+                let mut pass = pass.starting_at(self.layout.leaves.len());
                 if direction == Direction::LogProb {
                     let z = pass.restore();
                     self.base.log_prob_vjp(&mut pass, &z, by_number, gradient);

@@ -69,7 +69,7 @@ pub(crate) fn adds_to<S: dfdx::prelude::Shape, E: Scalar>(
     let ghost = tensor.ghost();
     Arc::new(move |gradients, part| {
         let gradient = E::slice(gradients.get_or_alloc_mut(&ghost)?);
-        gradient.iter_mut().zip(part).for_each(|(a, &b)| *a = *a + b);
+        gradient.iter_mut().zip(part).for_each(|(a, &b)| *a += b);
         Ok(())
     })
 }
@@ -109,7 +109,7 @@ impl<E: Scalar> Given<E> {
         if gradient.len() > self.rows.len() {
             let (first, others) = gradient.split_at_mut(self.width);
             for other in others.chunks_exact(self.width) {
-                first.iter_mut().zip(other).for_each(|(a, &b)| *a = *a + b);
+                first.iter_mut().zip(other).for_each(|(a, &b)| *a += b);
             }
             gradient.truncate(self.width);
         }

@@ -77,7 +77,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// Starts at another leaf than the first: inverses and products walk from the last one down.
-    pub(crate) fn from_leaf(mut self, leaf: usize) -> Self {
+    pub(crate) fn starting_at(mut self, leaf: usize) -> Self {
         self.leaf = leaf;
         self
     }

@@ -90,7 +90,7 @@ pub(super) fn narrowed<E: Scalar>(entry: &Entry, values: &[f64]) -> Result<Vec<E
 impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
     /// Replaces the numbers of some entries: all, or none where the blocks refuse them.
     pub(super) fn replace(&mut self, loaded: Vec<(Entry, Vec<E>)>) -> Result<()> {
-        self.machine_mut().change(|values| {
+        self.change(|values| {
             for (entry, numbers) in loaded {
                 let all = match entry.role {
                     Role::Parameter => &mut values.parameters,

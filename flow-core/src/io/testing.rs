@@ -55,7 +55,7 @@ impl<E: Scalar, const D: usize> Block<E> for Tiny<D> {
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], l: &mut [E]) -> Result<()> {
         let scale = pass.parameter(&self.log_scale);
         for (row, l) in x.chunks_exact_mut(D).zip(l) {
-            row.iter_mut().zip(scale).for_each(|(v, &s)| *v = *v * s.exp());
+            row.iter_mut().zip(scale).for_each(|(v, &s)| *v *= s.exp());
             *l += scale.iter().copied().sum::<E>();
         }
         Ok(())

@@ -29,7 +29,7 @@ pub fn scatter<E: Scalar>(
     points: &[E],
 ) -> Result<()> {
     window.check()?;
-    if points.len() % 2 != 0 {
+    if !points.len().is_multiple_of(2) {
         let (found, expected) = (points.len(), points.len() + 1);
         return Err(FlowError::Length { what: "the list of points".into(), found, expected });
     }

@@ -221,7 +221,7 @@ fn whole<E: Scalar>(what: &str, numbers: &[E], width: usize) -> Result<()> {
         return Err(FlowError::option(format!("the width of the {what}"), 0, "at least 1"));
     }
     check(numbers, what, width)?;
-    if numbers.len() % width != 0 {
+    if !numbers.len().is_multiple_of(width) {
         let (what, found) = (format!("the {what}"), numbers.len());
         return Err(FlowError::Length { what, found, expected: found.next_multiple_of(width) });
     }

@@ -182,7 +182,7 @@ impl<E: Scalar> Run<E> {
         if !loss.is_finite() || !gradient_norm.is_finite() {
             return Ok(Outcome::Diverged { loss, origin: learner.origin(batch, &noise) });
         }
-        if rolls_back && (self.good.is_none() || self.step % GOOD_EVERY == 0) {
+        if rolls_back && (self.good.is_none() || self.step.is_multiple_of(GOOD_EVERY)) {
             self.good = Some(Good {
                 parameters: learner.parameters().to_vec(),
                 moments: self.moments.clone(),

@@ -100,13 +100,12 @@ impl Spline {
         v > -bound && v < bound
     }
 
-    /// Logits become shares, and the slopes' numbers their softplus.
+    /// Logits become shares. The slopes' numbers stay as they are: only those of the two knots
+    /// around a number matter to it.
     fn normalize<E: Scalar>(&self, parameters: &mut [E]) {
         let (widths, rest) = parameters.split_at_mut(self.bins);
-        let (heights, slopes) = rest.split_at_mut(self.bins);
         softmax(widths);
-        softmax(heights);
-        slopes.iter_mut().for_each(|v| *v = softplus(*v).0);
+        softmax(&mut rest[..self.bins]);
     }
 
     /// The bin of `v` along the widths, or along the heights.
@@ -127,7 +126,7 @@ impl Spline {
             index += 1;
         }
         let slope = |knot: usize| match knot.checked_sub(1).and_then(|inner| slopes.get(inner)) {
-            Some(&above) => E::of(LEAST) + above,
+            Some(&raw) => E::of(LEAST) + softplus(raw).0,
             None => E::one(),
         };
         let (left, bottom) =
@@ -209,17 +208,16 @@ impl Spline {
         let (_, stretch) = self.sizes::<E>();
         softmax_product(widths, bin.index, stretch, -by_at, by_width);
         softmax_product(heights, bin.index, stretch, by_f, by_height);
-        for (inner, above) in slopes.iter_mut().enumerate() {
+        for (inner, raw) in slopes.iter_mut().enumerate() {
             let by_slope = if inner + 1 == bin.index {
                 by_f * f_left + by_l * l_left
             } else if inner == bin.index {
                 by_f * f_right + by_l * l_right
             } else {
-                *above = E::zero();
+                *raw = E::zero();
                 continue;
             };
-            // The slope of softplus is σ(raw) = 1 − exp(−softplus(raw)).
-            *above = -by_slope * (-*above).exp_m1();
+            *raw = by_slope * softplus(*raw).1;
         }
         (by_f, by_at)
     }

@@ -6,7 +6,7 @@ use quote::quote;
 use super::nets::visit;
 use crate::architecture::{Architecture, Block, Step, StepKind};
 use crate::catalog::{Bound, Facts};
-use crate::report::Report;
+use crate::report::{Place, Report};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -32,7 +32,13 @@ impl Direction {
 
 /// The product of all bounds is within the budget; where it is not, the block is named that
 /// carries it over.
-pub(super) fn within(flow: &Architecture, direction: Direction, budget: f64, report: &Report) {
+pub(super) fn within(
+    flow: &Architecture,
+    direction: Direction,
+    budget: f64,
+    place: Place,
+    report: &Report,
+) {
     let way = direction.name();
     let contract = format!("`#[require(lipschitz({way} <= {budget}))]`");
     let name = &flow.header.name;
@@ -53,8 +59,18 @@ pub(super) fn within(flow: &Architecture, direction: Direction, budget: f64, rep
     let mut walk = Walk { direction, limit, crossing: None };
     // Unknown pieces (blocks of the user's, counts that only rustc knows) are left to an assertion.
     let Some(total) = walk.through(&flow.steps, 0.0) else { return };
-    let Some(crossing) = walk.crossing.filter(|_| exceeds(total, limit)) else { return };
+    if !exceeds(total, limit) {
+        return;
+    }
     let total = number(total);
+    let Some(crossing) = walk.crossing else {
+        // A budget below 1, which an empty flow would break too: no block is to blame.
+        let message = format!(
+            "the product of the {way} bounds through `{name}` is {total}, over the budget of {budget}"
+        );
+        report.error(place, message, format!("allow `{way} <= {total}`, or contract further"));
+        return;
+    };
     let block = crossing.block;
     let message = format!(
         "`{}` has the {way} bound {}, which brings the product through the flow to {}, over the budget of {budget}\nnote: the whole of `{name}` comes to {total}, {contract} allows {budget}",

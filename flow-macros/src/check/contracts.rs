@@ -11,10 +11,10 @@ pub(super) fn contracts(flow: &Architecture, report: &Report) {
         match contract.kind {
             ContractKind::Lipschitz { forward, inverse } => {
                 if let Some(budget) = forward {
-                    budget::within(flow, Direction::Forward, budget, report);
+                    budget::within(flow, Direction::Forward, budget, contract.place, report);
                 }
                 if let Some(budget) = inverse {
-                    budget::within(flow, Direction::Inverse, budget, report);
+                    budget::within(flow, Direction::Inverse, budget, contract.place, report);
                 }
             }
             kind => every_block(flow, kind, report),

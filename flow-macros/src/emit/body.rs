@@ -88,7 +88,6 @@ impl Bodies<'_> {
             }
 
             #everywhere
-            #[automatically_derived]
             impl<#parameters #e: #krate::Scalar> #name<#arguments #e> {
                 const FACTS: #krate::Facts = #facts;
                 #assertions

@@ -162,14 +162,21 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
                 let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
                 (kind, made)
             }
-            _ => plain("LinearLu"),
+            "lu" => plain("LinearLu"),
+            form => without_code(krate, form),
         },
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
-        // Without a runtime: a flow that holds one has an error, and is not emitted.
-        _ => plain("ActNorm"),
+        _ => without_code(krate, block.row.name),
     }
+}
+
+/// A row of the catalog that says it has landed, before its code stands here: never a silent
+/// stand-in. (A flow with a block that has not landed is an error earlier, and is not emitted.)
+fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, TokenStream) {
+    let message = format!("`{name}` has landed in the catalog, but `flow!` emits no code for it");
+    (quote!(#krate::blocks::Standardize), quote!(::core::compile_error!(#message)))
 }
 
 fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
@@ -245,7 +252,9 @@ fn net(
             let e = &scope.e;
             let (inputs, outputs) = sizes(input, keep);
             let context = scope.context_size();
-            let kind = quote! {
+            // Where the module does not fit, the error is shown at the module.
+            let site = site.located_at(net.place.start);
+            let kind = quote_spanned! {site=>
                 #krate::nets::DfdxNet<#module, { #inputs + #context }, { (#outputs) * #each }, #e>
             };
             let made = quote_spanned! {site=>
@@ -255,8 +264,8 @@ fn net(
             };
             (kind, made)
         }
-        NetKind::BuiltIn { row, arguments } => {
-            debug_assert!(row.id == NetId::Mlp);
+        NetKind::BuiltIn { row, .. } if row.id != NetId::Mlp => without_code(krate, row.name),
+        NetKind::BuiltIn { arguments, .. } => {
             let hidden = arguments.counts("hidden");
             let activation = activation(arguments);
             let zero_init = arguments.flag("zero_init");

@@ -25,7 +25,6 @@ pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> To
         >(#krate::Flow<#blocks, #e, #b>);
 
         #everywhere
-        #[automatically_derived]
         impl<#parameters #e: #krate::Scalar, #b: #krate::Backend> #name<#arguments #e, #b> {
             /// Builds the flow with starting weights drawn from `seed`.
             ///

@@ -234,8 +234,9 @@ impl Placer<'_> {
 
     pub(super) fn at_least(&mut self, dim: &Dim, least: u64, message: String) {
         if dim.value.is_none() {
-            let least = Dim::number(least, dim.place);
-            self.assert(quote!(#dim >= #least), message, dim.generic, dim.place);
+            // Lints have nothing to say of this form, whatever the user's expression is.
+            let below = Dim::number(least.saturating_sub(1), dim.place);
+            self.assert(quote!(#dim > #below), message, dim.generic, dim.place);
         }
     }
 

@@ -141,6 +141,22 @@ fn budgets_that_are_overrun() {
 }
 
 #[test]
+fn budgets_below_one() {
+    broken(
+        "#[require(«lipschitz(forward <= 0.5)»)] struct A: Vector<4> { permute(reverse); }",
+        "the product of the forward bounds through `A` is 1, over the budget of 0.5",
+        "allow `forward <= 1`, or contract further",
+    );
+    // What leaves at the first level is not contracted by the second.
+    broken(
+        "#[require(«lipschitz(forward <= 0.3)»)] struct A: Vector<4> { multiscale 2 { scale(0.5); } }",
+        "the product of the forward bounds through `A` is 0.5, over the budget of 0.3",
+        "allow `forward <= 0.5`, or contract further",
+    );
+    kept("#[require(lipschitz(forward <= 0.5))] struct A: Vector<4> { multiscale 2 { scale(0.5); } }");
+}
+
+#[test]
 fn budgets_that_are_kept() {
     kept("#[require(lipschitz(forward <= 2, inverse <= 1))] struct A: Vector<3> { scale(2.0); scale(0.5); scale(2.0); permute(reverse); scale(0.5); scale(1.0); }".replace("inverse <= 1", "inverse <= 2").as_str());
     // Met exactly.

@@ -120,7 +120,7 @@ mod tests {
     /// A file of version 1.0 with this header and data.
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let mut header = header.to_string();
-        while (header.len() + 11) % 64 != 0 {
+        while !(header.len() + 11).is_multiple_of(64) {
             header.push(' ');
         }
         header.push('\n');
