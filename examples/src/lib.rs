@@ -1,12 +1,27 @@
 //! What the examples share: options on the command line, and where they write.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What an example's `main` returns.
-pub type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+pub type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+/// Any error, which a failed `main` prints as its text.
+pub struct Error(Box<dyn std::error::Error>);
+
+impl<E: Into<Box<dyn std::error::Error>>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// The command line: values after `--name`, and words without a name.
 #[derive(Debug, Default)]
@@ -87,10 +102,11 @@ mod tests {
 
     #[test]
     fn wrong_options_are_named() {
-        let error = |line| parse(line).unwrap_err().to_string();
+        let text = |error: Error| format!("{error:?}");
+        let error = |line| text(parse(line).unwrap_err());
         assert_eq!(error("--step 1"), "no option --step\nhelp: --steps, --seed");
         assert_eq!(error("--steps"), "--steps needs a value");
-        let error = parse("--steps x").unwrap().get::<u64>("steps").unwrap_err().to_string();
-        assert_eq!(error, "--steps is `x`: invalid digit found in string");
+        let error = parse("--steps x").unwrap().get::<u64>("steps").unwrap_err();
+        assert_eq!(text(error), "--steps is `x`: invalid digit found in string");
     }
 }

@@ -4,7 +4,7 @@ use crate::base::Base;
 use crate::{Architecture, Backend, Context, Event, Facts, Flow, Item, LogDet, Scalar};
 
 /// Longer texts of a block are cut.
-const WIDEST_BLOCK: usize = 60;
+const WIDEST_BLOCK: usize = 72;
 
 const HEADS: [&str; 7] =
     ["item", "block", "shape", "parameters", "log-det", "forward ≤", "inverse ≤"];

@@ -33,6 +33,17 @@ pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> To
             pub fn build(device: &#b, seed: u64) -> ::core::result::Result<Self, #krate::FlowError> {
                 ::core::result::Result::map(#krate::Flow::build(device, seed), Self)
             }
+
+            /// The flow with the weights of a file that `save` wrote.
+            ///
+            /// # Errors
+            /// A file that cannot be read, or that belongs to another flow.
+            pub fn load(
+                device: &#b,
+                path: impl ::core::convert::AsRef<::std::path::Path>,
+            ) -> ::core::result::Result<Self, #krate::FlowError> {
+                ::core::result::Result::map(#krate::Flow::load(device, path), Self)
+            }
         }
 
         #everywhere
