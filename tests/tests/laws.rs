@@ -304,6 +304,12 @@ laws! {
     }
     mlp_without_hidden_layers: { Vector<4> { additive_coupling(net = mlp([], tanh)); } }
 
+    splines_in_turn: {
+        Vector<3> {
+            spline_coupling(bins = 3, net = mlp([6], swish));
+            spline_coupling(bins = 3, net = mlp([6], swish));
+        }
+    }
     repeated: {
         Vector<5> {
             repeat 3 {
@@ -318,7 +324,7 @@ laws! {
         Vector<3> given Vector<2> {
             repeat 2 {
                 affine_coupling(scale = tanh(0.5), net = mlp([6], swish));
-                spline_coupling(bins = 4, bound = 5.0, net = mlp([6], tanh));
+                additive_coupling(net = mlp([6], tanh));
             }
         }
     }
