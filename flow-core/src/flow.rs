@@ -303,14 +303,12 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
 
 impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     /// A view conditioned on a context: one row for all, or one for each row of data. A context
-    /// with a tape gets gradients.
-    ///
-    /// # Errors
-    /// A context without rows, or with NaN or an infinity.
+    /// with a tape gets gradients; one without rows, or with NaN or an infinity, is an error of the
+    /// view's passes.
     pub fn given<const C: usize, M: Dim, T: Tape<E, Cpu>>(
         &self,
         context: Tensor<(M, Const<C>), E, Cpu, T>,
-    ) -> Result<View<'_, A, E, T>>
+    ) -> View<'_, A, E, T>
     where
         A: Architecture<E, Context = Vector<C>>,
     {

@@ -84,7 +84,7 @@ pub trait NormalizingFlow {
         let view = self.view()?;
         let (x, tape) = split(x);
         let tape = tape.join(view.take_tape());
-        view.operator().map::<EventOf<Self>, LatentOf<Self>, N, _>(Direction::Forward, x, tape)
+        view.operator()?.map::<EventOf<Self>, LatentOf<Self>, N, _>(Direction::Forward, x, tape)
     }
 
     /// Latents to data: `(x, log |det ∂x/∂z|)`. The data carry the tape.
@@ -98,7 +98,7 @@ pub trait NormalizingFlow {
         let view = self.view()?;
         let (z, tape) = split(z);
         let tape = tape.join(view.take_tape());
-        view.operator().map::<LatentOf<Self>, EventOf<Self>, N, _>(Direction::Inverse, z, tape)
+        view.operator()?.map::<LatentOf<Self>, EventOf<Self>, N, _>(Direction::Inverse, z, tape)
     }
 
     /// `log p(x)` of each row in nats; −∞ outside the support.
@@ -112,7 +112,7 @@ pub trait NormalizingFlow {
         let view = self.view()?;
         let (x, tape) = split(x);
         let tape = tape.join(view.take_tape());
-        view.operator().log_prob(x, tape)
+        view.operator()?.log_prob(x, tape)
     }
 
     /// `rows` samples of the base distribution, at the view's temperature.
@@ -165,7 +165,8 @@ use num_traits::Zero;
 /// [`Flow::temperature`], which can be chained in any order.
 pub struct View<'f, A: Architecture<E>, E: Scalar, T = NoneTape> {
     flow: &'f Flow<A, E, Cpu>,
-    given: Given<E>,
+    /// What was given, or why it cannot be.
+    given: Result<Given<E>>,
     tape: Cell<Option<T>>,
     memory: Memory,
     temperature: f64,
@@ -176,7 +177,7 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
     pub(crate) fn new(flow: &'f Flow<A, E, Cpu>) -> Self {
         Self {
             flow,
-            given: Given::none(),
+            given: Ok(Given::none()),
             tape: Cell::new(Some(NoneTape)),
             memory: Memory::default(),
             temperature: 1.0,
@@ -186,23 +187,24 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
 
     /// Conditions on a context: one row for all, or one for each row of data.
     ///
-    /// A context with a tape gets gradients.
-    ///
-    /// # Errors
-    /// A context without rows, or with NaN or an infinity.
+    /// A context with a tape gets gradients. One without rows, or with NaN or an infinity, is an
+    /// error of the view's passes.
     pub fn given<const C: usize, M: Dim, T: Tape<E, Cpu>>(
         self,
         context: Tensor<(M, Const<C>), E, Cpu, T>,
-    ) -> Result<View<'f, A, E, T>>
+    ) -> View<'f, A, E, T>
     where
         A: Architecture<E, Context = Vector<C>>,
     {
         let (context, tape) = split(context);
         let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
-        let rows = crate::engine::read(context, "context", C)?;
-        let given = Given { rows: rows.into(), width: C, gradient };
+        let given = crate::engine::read(context, "context", C).map(|rows| Given {
+            rows: rows.into(),
+            width: C,
+            gradient,
+        });
         let Self { flow, memory, temperature, noise, .. } = self;
-        Ok(View { flow, given, tape: Cell::new(Some(tape)), memory, temperature, noise })
+        View { flow, given, tape: Cell::new(Some(tape)), memory, temperature, noise }
     }
 }
 
@@ -230,8 +232,15 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         self.tape.take().unwrap_or_default()
     }
 
-    fn operator(&self) -> Operator<'_, A, E> {
-        self.flow.operator(&self.given, self.memory, self.noise.clone())
+    fn operator(&self) -> Result<Operator<'_, A, E>> {
+        let given = self.given.as_ref().map_err(FlowError::clone)?;
+        Ok(self.flow.operator(given, self.memory, self.noise.clone()))
+    }
+
+    /// The context of each of `rows` rows.
+    fn context(&self, rows: usize) -> Result<Vec<E>> {
+        let given = self.given.as_ref().map_err(FlowError::clone)?;
+        given.spread(A::NAME, A::Context::SIZE, rows)
     }
 
     fn draw(&self, rows: usize, noise: &mut Noise, log_prob: Option<&mut [E]>) -> Result<Vec<E>> {
@@ -251,7 +260,7 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
 
     fn push(&self, z: &mut [E]) -> Result<Vec<E>> {
         let rows = z.len() / A::Latent::SHAPE.size();
-        let context = self.given.spread(A::NAME, A::Context::SIZE, rows)?;
+        let context = self.context(rows)?;
         Ok(self.flow.machine().run(Direction::Inverse, z, &context, None)?.0)
     }
 
@@ -267,7 +276,7 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
             let expected = x.len().next_multiple_of(size);
             return Err(FlowError::Length { what: "the batch".into(), found: x.len(), expected });
         }
-        let context = self.given.spread(A::NAME, A::Context::SIZE, x.len() / size)?;
+        let context = self.context(x.len() / size)?;
         let mut x = x.to_vec();
         Ok(self.flow.machine().run(Direction::LogProb, &mut x, &context, None)?.0)
     }

@@ -267,7 +267,7 @@ macro_rules! subjects {
 
             fn run(&self, direction: Direction, x: &[$E], context: &[$E]) -> Output<$E> {
                 let context = rows_of::<C, $E>(context);
-                run(&self.0.given(context).expect("a context"), direction, x)
+                run(&self.0.given(context), direction, x)
             }
 
             fn run_with(
@@ -292,7 +292,7 @@ macro_rules! subjects {
                 by_log_det: &[$E],
             ) -> Slopes<$E> {
                 let context = rows_of::<C, $E>(context);
-                let view = self.0.given(context.leaky_trace()).expect("a context");
+                let view = self.0.given(context.leaky_trace());
                 let (input, mut gradients) = slopes(&view, direction, x, cotangent, by_log_det);
                 let parameters = by_name(&self.0, &mut gradients);
                 Slopes { input, context: gradients.get(&context).as_vec(), parameters }

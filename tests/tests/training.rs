@@ -176,7 +176,7 @@ fn an_embedding_net_is_trained_with_its_flow_and_resumed() -> Result<(), FlowErr
     };
     let loss = |models: &mut Models, batch: &Rows<f32>, gradients| {
         let context = models.0.forward(batch.context::<6>()?.trace(gradients));
-        let log_prob = models.1.given(context)?.log_prob(batch.x::<Vector<2>>()?)?;
+        let log_prob = models.1.given(context).log_prob(batch.x::<Vector<2>>()?)?;
         Ok(log_prob.mean().negate())
     };
     let trainer = || {

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::batch;
 use super::builder::Builder;
+use super::channels::{to_channels_first, to_channels_last};
 use super::layout::Layout;
 use super::pass::{Gradients, Pass};
 use super::setup::Setup;
 use super::state::{State, Values};
 use super::workspace::Workspace;
 use crate::base::Base;
-use crate::{Architecture, Context, Event, Memory, Noise, Result, Scalar, Shape};
+use crate::{Architecture, Context, Event, Memory, Noise, Result, Scalar};
 
 /// What a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -451,29 +452,4 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic while a spare buffer is taken leaves the list itself whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Brings each row of an image batch from channels, rows, columns to rows, columns, channels.
-pub(crate) fn to_channels_last<E: Scalar>(shape: Shape, x: &mut [E]) {
-    transpose(shape, x, shape.features(), shape.pixels());
-}
-
-/// The inverse of [`to_channels_last`].
-pub(crate) fn to_channels_first<E: Scalar>(shape: Shape, x: &mut [E]) {
-    transpose(shape, x, shape.pixels(), shape.features());
-}
-
-fn transpose<E: Scalar>(shape: Shape, x: &mut [E], from: usize, to: usize) {
-    if from == 1 || to == 1 {
-        return;
-    }
-    let mut copy = vec![E::zero(); shape.size()];
-    for row in x.chunks_exact_mut(shape.size()) {
-        copy.copy_from_slice(row);
-        for i in 0..from {
-            for j in 0..to {
-                row[j * from + i] = copy[i * to + j];
-            }
-        }
-    }
 }

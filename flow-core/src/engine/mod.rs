@@ -6,6 +6,7 @@
 
 mod batch;
 mod builder;
+mod channels;
 mod layout;
 mod machine;
 mod mirror;
@@ -24,7 +25,8 @@ pub use workspace::{Buffer, Workspace};
 
 pub use operation::JoinTape;
 
-pub(crate) use machine::{to_channels_first, to_channels_last, Direction, Machine};
+pub(crate) use channels::{to_channels_first, to_channels_last};
+pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
 pub(crate) use operation::{adds_to, check, read, split, Given, Operator};
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Named numbers and notes in a safetensors file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::io::write_atomically;
 use crate::{FlowError, Result, Scalar};
 
 /// Collects what is written.
@@ -52,14 +52,7 @@ impl Writer {
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| failed(&error))?;
         let bytes = safetensors::serialize(views, Some(self.notes)).map_err(|e| failed(&e))?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".partial");
-        let beside = PathBuf::from(beside);
-        let mut file = File::create(&beside).map_err(|error| FlowError::file(&beside, error))?;
-        file.write_all(&bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&beside, path))
-            .map_err(|error| failed(&error))
+        write_atomically(path, |file| file.write_all(&bytes))
     }
 }
 

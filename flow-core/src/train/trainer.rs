@@ -295,7 +295,7 @@ impl Trainer {
     /// let data = Rows::new(vec![0.5; 2 * 20], 2)?.given(vec![1.0; 5 * 20], 5)?;
     /// Trainer::default().steps(3).silent().fit_with(&mut models, &data, |models, batch, grads| {
     ///     let context = models.0.forward(batch.context::<5>()?.trace(grads));
-    ///     let log_prob = models.1.given(context)?.log_prob(batch.x::<Vector<2>>()?)?;
+    ///     let log_prob = models.1.given(context).log_prob(batch.x::<Vector<2>>()?)?;
     ///     Ok(log_prob.mean().negate())
     /// })?;
     /// # Ok::<(), FlowError>(())

@@ -140,7 +140,7 @@ fn splits(placer: &mut Placer<'_>, block: &Block, input: &Shape) -> Option<()> {
         Some(count) if count < 2 => {
             let help = match input {
                 Shape::Image(_) => "a coupling needs two channels: write `squeeze(2);` in front, or `keep = checker_even`",
-                _ => "a coupling needs two features; one alone is served by `spline_activation` or `linear(diagonal)`",
+                _ => "a coupling needs two features; one alone is served by `actnorm` or `linear(diagonal)`",
             };
             let message = format!("`{name}` has nothing to split in {input}");
             placer.report.error(block.place, message, help);

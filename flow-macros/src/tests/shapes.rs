@@ -92,13 +92,21 @@ fn divisibility() {
 
 #[test]
 fn splits() {
-    case("struct A: Vector<1> { «affine_coupling»(net = mlp([8], relu)); }", "`affine_coupling` has nothing to split in Vector<1>", "a coupling needs two features; one alone is served by `spline_activation` or `linear(diagonal)`");
+    case(
+        "struct A: Vector<1> { «affine_coupling»(net = mlp([8], relu)); }",
+        "`affine_coupling` has nothing to split in Vector<1>",
+        "a coupling needs two features; one alone is served by `actnorm` or `linear(diagonal)`",
+    );
     case(
         "struct A: Image<1, 4, 4> { «additive_coupling»(net = conv([3], hidden = 8, relu)); }",
         "`additive_coupling` has nothing to split in Image<1, 4, 4>",
         "a coupling needs two channels: write `squeeze(2);` in front, or `keep = checker_even`",
     );
-    case("struct A: Vector<1> { «dual_affine_coupling»(net = mlp([8], relu)); }", "`dual_affine_coupling` has nothing to split in Vector<1>", "a coupling needs two features; one alone is served by `spline_activation` or `linear(diagonal)`");
+    case(
+        "struct A: Vector<1> { «dual_affine_coupling»(net = mlp([8], relu)); }",
+        "`dual_affine_coupling` has nothing to split in Vector<1>",
+        "a coupling needs two features; one alone is served by `actnorm` or `linear(diagonal)`",
+    );
     case(
         "struct A: Vector<6> { multiscale 3 (keep = «1/2») { actnorm; } }",
         "level 1 keeps 1/2 of 3 features, which is no whole number",
