@@ -218,3 +218,20 @@ fn parameters_are_counted() {
     assert_eq!(count("spline_coupling(keep = second, net = mlp([16], relu))"), Some(spline));
     assert_eq!(count("affine_coupling(net = use Mine)"), None);
 }
+
+#[test]
+fn an_item_reads_as_a_person_writes_it() {
+    for text in [
+        "use Turn(-0.3, a - b, [-1])",
+        "affine_coupling(scale = sigmoid(0.1, 2.0, shift = -0.5), net = mlp([7], relu))",
+        "use other::Block -> Vector<5>",
+    ] {
+        let flow = valid(&format!("struct A: Vector<5> {{ {text}; }}"));
+        let read = match &flow.steps[0].kind {
+            StepKind::Block(block) => &block.text,
+            StepKind::Use(block) => &block.text,
+            _ => panic!("a block"),
+        };
+        assert_eq!(read, text);
+    }
+}
