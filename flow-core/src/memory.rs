@@ -12,7 +12,7 @@ pub enum Memory {
     /// Every activation: the fastest.
     #[default]
     Stored,
-    /// Each block's input, the size of a sample. The rest is computed once more: the same gradient
-    /// to the last bit, in about a third more time.
+    /// Each block's input, the size of a sample. The rest is computed once more in the backward
+    /// pass: the same gradient to the last bit, for one more forward pass.
     Recomputed,
 }

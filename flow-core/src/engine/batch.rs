@@ -7,11 +7,11 @@ use rayon::prelude::*;
 use super::pass::Gradients;
 use crate::Scalar;
 
-/// Beyond this many bytes of parameters, one gradient for each of eight groups costs more than the
-/// better balance brings.
+/// Each group has a gradient of its own, to be cleared and added up: beyond this many bytes of
+/// parameters there are half as many groups.
 const LARGE_MODEL: usize = 8 << 20;
 
-/// Fewer rows than this are not worth a thread of their own.
+/// A group has at least this many rows, so that its matrix products are not slivers.
 const FEWEST_ROWS: usize = 16;
 
 /// Cuts `rows` into groups of nearly equal size. Their number depends on the batch and the model,
