@@ -1,4 +1,4 @@
-//! The laws of every block: one row each.
+//! The laws of every block: one row each, in the module of its kind.
 //!
 //! A row is a flow; the laws are checked on batches of 1, 3 and 37 rows with weights away from
 //! their start:
@@ -9,33 +9,44 @@
 //!   constants that hold for all weights against the Jacobian's singular values; and that the
 //!   compiler's facts are the blocks' own.
 
-use dfdx::prelude::Cpu;
 use flow_core::prelude::*;
 use flow_core::{Facts, LogDet};
 use flow_tests::numeric::{self, Matrix};
-use flow_tests::{Conditioned, Direction, Free, Subject};
+use flow_tests::{Direction, Subject};
 
 macro_rules! laws {
     ($($test:ident $(given $context:literal)?: { $($source:tt)* })*) => {$(
         #[test]
         fn $test() {
             flow! { struct Row: $($source)* }
-            let cpu = Cpu::default();
+            let cpu = dfdx::prelude::Cpu::default();
             let double = Row::<f64>::build(&cpu, 3).expect("a flow");
             let single = Row::<f32>::build(&cpu, 3).expect("a flow");
-            check(subject!(double $(, $context)?), subject!(single $(, $context)?));
+            crate::check(subject!(double $(, $context)?), subject!(single $(, $context)?));
         }
     )*};
 }
 
 macro_rules! subject {
     ($flow:ident) => {
-        Free((*$flow).clone())
+        flow_tests::Free((*$flow).clone())
     };
     ($flow:ident, $context:literal) => {
-        Conditioned::<_, _, $context>((*$flow).clone())
+        flow_tests::Conditioned::<_, _, $context>((*$flow).clone())
     };
 }
+
+mod autoregressive;
+mod continuous;
+mod couplings;
+mod elementary;
+mod elementwise;
+mod flows;
+mod forward_only;
+mod images;
+mod linear;
+mod nets;
+mod residual;
 
 fn check<D: Subject<f64>, S: Subject<f32>>(mut double: D, mut single: S) {
     facts_agree(&double);
@@ -249,92 +260,4 @@ fn moved(numbers: &[f64], i: usize, by: f64) -> Vec<f64> {
     let mut moved = numbers.to_vec();
     moved[i] += by;
     moved
-}
-
-laws! {
-    standardize: { Vector<5> { standardize; } }
-    actnorm: { Vector<5> { actnorm; } }
-    actnorm_of_one: { Vector<1> { actnorm; } }
-    actnorm_on_images: { Image<3, 2, 3> { actnorm; } }
-    permute_reverse: { Vector<5> { permute(reverse); } }
-    permute_roll: { Vector<7> { permute(roll(3)); } }
-    permute_shuffle: { Vector<7> { permute(shuffle(9)); } }
-    linear_diagonal: { Vector<3> { linear(diagonal); } }
-    linear_lu: { Vector<5> { linear(lu); } }
-    linear_lu_of_one: { Vector<1> { linear(lu); } }
-    linear_orthogonal: { Vector<5> { linear(orthogonal); } }
-    linear_orthogonal_of_two: { Vector<2> { linear(orthogonal); } }
-
-    additive_first: { Vector<5> { additive_coupling(keep = first, net = mlp([7], tanh)); } }
-    additive_second: { Vector<3> { additive_coupling(keep = second, net = mlp([7, 5], elu)); } }
-    additive_given given 2: {
-        Vector<3> given Vector<2> { additive_coupling(keep = even, net = mlp([7], swish)); }
-    }
-    additive_lipschitz: {
-        Vector<5> { additive_coupling(keep = first, net = mlp([9, 6], tanh, lipschitz = 0.7)); }
-    }
-    affine_exp: { Vector<5> { affine_coupling(keep = first, net = mlp([7], swish)); } }
-    affine_tanh: {
-        Vector<4> { affine_coupling(keep = even, scale = tanh(1.5), net = mlp([7], gelu)); }
-    }
-    affine_sigmoid: {
-        Vector<2> {
-            affine_coupling(keep = odd, scale = sigmoid(0.5, 1.0), net = mlp([7], softplus));
-        }
-    }
-    affine_sigmoid_shifted: {
-        Vector<3> {
-            affine_coupling(scale = sigmoid(0.1, 2.0, shift = -0.5), net = mlp([7], softplus));
-        }
-    }
-    affine_given given 3: {
-        Vector<5> given Vector<3> { affine_coupling(keep = second, net = mlp([7, 6], tanh)); }
-    }
-    spline: { Vector<5> { spline_coupling(keep = first, net = mlp([7], swish)); } }
-    spline_narrow: {
-        Vector<3> { spline_coupling(keep = odd, bins = 3, bound = 0.8, net = mlp([7], tanh)); }
-    }
-    spline_given given 2: {
-        Vector<4> given Vector<2> { spline_coupling(keep = second, bins = 5, net = mlp([7], elu)); }
-    }
-
-    mlp_relu: { Vector<4> { affine_coupling(scale = tanh(1.0), net = mlp([9, 8], relu)); } }
-    mlp_leaky_relu: {
-        Vector<4> { affine_coupling(scale = tanh(1.0), net = mlp([9, 8], leaky_relu)); }
-    }
-    mlp_without_hidden_layers: { Vector<4> { additive_coupling(net = mlp([], tanh)); } }
-
-    splines_in_turn: {
-        Vector<3> {
-            spline_coupling(bins = 3, net = mlp([6], swish));
-            spline_coupling(bins = 3, net = mlp([6], swish));
-        }
-    }
-    repeated: {
-        Vector<5> {
-            repeat 3 {
-                actnorm;
-                linear(lu);
-                affine_coupling(scale = tanh(1.0), net = mlp([6], swish));
-                permute(shuffle(4));
-            }
-        }
-    }
-    repeated_given given 2: {
-        Vector<3> given Vector<2> {
-            repeat 2 {
-                affine_coupling(scale = tanh(0.5), net = mlp([6], swish));
-                additive_coupling(net = mlp([6], tanh));
-            }
-        }
-    }
-    multiscale_vector: {
-        Vector<8> {
-            multiscale 3 {
-                linear(orthogonal);
-                affine_coupling(scale = tanh(1.0), net = mlp([6], swish));
-            }
-        }
-    }
-    isometry: { Vector<5> { permute(roll(2)); linear(orthogonal); permute(reverse); } }
 }

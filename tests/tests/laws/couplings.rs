@@ -1,0 +1,38 @@
+//! Couplings on vectors.
+
+use flow_core::prelude::*;
+
+laws! {
+    additive_first: { Vector<5> { additive_coupling(keep = first, net = mlp([7], tanh)); } }
+    additive_second: { Vector<3> { additive_coupling(keep = second, net = mlp([7, 5], elu)); } }
+    additive_given given 2: {
+        Vector<3> given Vector<2> { additive_coupling(keep = even, net = mlp([7], swish)); }
+    }
+    additive_lipschitz: {
+        Vector<5> { additive_coupling(keep = first, net = mlp([9, 6], tanh, lipschitz = 0.7)); }
+    }
+    affine_exp: { Vector<5> { affine_coupling(keep = first, net = mlp([7], swish)); } }
+    affine_tanh: {
+        Vector<4> { affine_coupling(keep = even, scale = tanh(1.5), net = mlp([7], gelu)); }
+    }
+    affine_sigmoid: {
+        Vector<2> {
+            affine_coupling(keep = odd, scale = sigmoid(0.5, 1.0), net = mlp([7], softplus));
+        }
+    }
+    affine_sigmoid_shifted: {
+        Vector<3> {
+            affine_coupling(scale = sigmoid(0.1, 2.0, shift = -0.5), net = mlp([7], softplus));
+        }
+    }
+    affine_given given 3: {
+        Vector<5> given Vector<3> { affine_coupling(keep = second, net = mlp([7, 6], tanh)); }
+    }
+    spline: { Vector<5> { spline_coupling(keep = first, net = mlp([7], swish)); } }
+    spline_narrow: {
+        Vector<3> { spline_coupling(keep = odd, bins = 3, bound = 0.8, net = mlp([7], tanh)); }
+    }
+    spline_given given 2: {
+        Vector<4> given Vector<2> { spline_coupling(keep = second, bins = 5, net = mlp([7], elu)); }
+    }
+}

@@ -1,0 +1,1 @@
+//! Blocks without an inverse.
