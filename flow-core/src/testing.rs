@@ -45,6 +45,9 @@ impl<M: Make<D, C>, const D: usize, const C: usize> Block<f64> for Single<M, D, 
     fn initialize(&self, setup: &mut Setup<'_, f64>, x: &mut [f64]) -> Result<()> {
         setup.initialize(&self.0, x)
     }
+    fn project(&self, values: &mut Values<f64>) {
+        self.0.project(values);
+    }
     fn facts(&self) -> Facts {
         self.0.facts()
     }

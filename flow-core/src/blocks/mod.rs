@@ -24,8 +24,10 @@
 
 mod actnorm;
 mod coupling;
+pub mod curves;
 mod dense;
 mod diagonal;
+mod elementwise;
 mod features;
 mod householder;
 mod level;
@@ -36,6 +38,7 @@ mod permutation;
 mod permute;
 mod repeat;
 mod rotation;
+mod spline_activation;
 mod split;
 mod standardize;
 mod triangular;
@@ -43,12 +46,14 @@ mod triangular;
 pub use actnorm::ActNorm;
 pub use coupling::Coupling;
 pub use diagonal::Diagonal;
+pub use elementwise::Elementwise;
 pub use householder::Householder;
 pub use level::{LastLevel, Level};
 pub use linear_lu::LinearLu;
 pub use on_tape::{OnTape, TensorBlock};
 pub use permute::Permute;
 pub use repeat::Repeat;
+pub use spline_activation::SplineActivation;
 pub use split::Split;
 pub use standardize::Standardize;
 
