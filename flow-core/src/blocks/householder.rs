@@ -17,7 +17,7 @@ pub struct Householder {
     features: usize,
     reflections: Parameter,
     /// `Q = H₁…Hₖ`, `[d, d]`.
-    product: Derived,
+    pub(super) product: Derived,
 }
 
 impl Householder {
@@ -35,6 +35,43 @@ impl Householder {
             reflections: builder.parameter("reflections", &[count, features], Start::Normal),
             product: builder.derived(features * features),
         })
+    }
+
+    /// With `G` the gradient by `Q`, that by `Hᵢ` is `Kᵢ = (H₁…Hᵢ₋₁)ᵀ G (Hᵢ₊₁…Hₖ)ᵀ`. So `K₁ = G Qᵀ H₁`
+    /// and `Kᵢ₊₁ = Hᵢ Kᵢ Hᵢ₊₁`: no intermediate product is needed. With `u = v/‖v‖` the gradient
+    /// by `u` is `−2(K + Kᵀ)u`, and `v` sees its part across `u`, over `‖v‖`.
+    pub(super) fn finish_product<E: Scalar>(
+        &self,
+        state: &State<E>,
+        by_product: &[E],
+        gradient: &mut [E],
+    ) {
+        let d = self.features;
+        let by_product = Matrix::new(by_product, d, d);
+        let product = Matrix::new(self.product.of(&state.derived), d, d);
+        let mut k = vec![E::zero(); d * d];
+        multiply(&mut k, Into::Replace, by_product, product.t());
+
+        let reflections = state.values.parameter(&self.reflections).chunks_exact(d);
+        let gradients = self.reflections.of_mut(gradient).chunks_exact_mut(d);
+        let [mut u, mut left, mut both] = [(); 3].map(|()| vec![E::zero(); d]);
+        for (v, gradient) in reflections.zip(gradients) {
+            let Some(length) = length(v) else { continue };
+            u.iter_mut().zip(v).for_each(|(u, &v)| *u = v / length);
+            left.fill(E::zero());
+            for ((row, &u_i), both) in k.chunks_exact_mut(d).zip(&u).zip(&mut both) {
+                reflect(row, &u, E::one());
+                add_scaled(&mut left, row, u_i);
+                *both = dot(row, &u);
+            }
+            for (row, &u_i) in k.chunks_exact_mut(d).zip(&u) {
+                add_scaled(row, &left, E::of(-2.0) * u_i);
+            }
+            add_scaled(&mut both, &left, E::one());
+            let along = dot(&both, &u);
+            add_scaled(&mut both, &u, -along);
+            add_scaled(gradient, &both, E::of(-2.0) / length);
+        }
     }
 }
 
@@ -85,36 +122,8 @@ impl<E: Scalar> Block<E> for Householder {
         Ok(())
     }
 
-    /// With `G` the gradient by `Q`, that by `Hᵢ` is `Kᵢ = (H₁…Hᵢ₋₁)ᵀ G (Hᵢ₊₁…Hₖ)ᵀ`. So `K₁ = G Qᵀ H₁`
-    /// and `Kᵢ₊₁ = Hᵢ Kᵢ Hᵢ₊₁`: no intermediate product is needed. With `u = v/‖v‖` the gradient
-    /// by `u` is `−2(K + Kᵀ)u`, and `v` sees its part across `u`, over `‖v‖`.
     fn finish(&self, state: &State<E>, from: &[E], gradient: &mut [E]) -> Result<()> {
-        let d = self.features;
-        let by_product = Matrix::new(self.product.of(from), d, d);
-        let product = Matrix::new(self.product.of(&state.derived), d, d);
-        let mut k = vec![E::zero(); d * d];
-        multiply(&mut k, Into::Replace, by_product, product.t());
-
-        let reflections = state.values.parameter(&self.reflections).chunks_exact(d);
-        let gradients = self.reflections.of_mut(gradient).chunks_exact_mut(d);
-        let [mut u, mut left, mut both] = [(); 3].map(|()| vec![E::zero(); d]);
-        for (v, gradient) in reflections.zip(gradients) {
-            let Some(length) = length(v) else { continue };
-            u.iter_mut().zip(v).for_each(|(u, &v)| *u = v / length);
-            left.fill(E::zero());
-            for ((row, &u_i), both) in k.chunks_exact_mut(d).zip(&u).zip(&mut both) {
-                reflect(row, &u, E::one());
-                add_scaled(&mut left, row, u_i);
-                *both = dot(row, &u);
-            }
-            for (row, &u_i) in k.chunks_exact_mut(d).zip(&u) {
-                add_scaled(row, &left, E::of(-2.0) * u_i);
-            }
-            add_scaled(&mut both, &left, E::one());
-            let along = dot(&both, &u);
-            add_scaled(&mut both, &u, -along);
-            add_scaled(gradient, &both, E::of(-2.0) / length);
-        }
+        self.finish_product(state, self.product.of(from), gradient);
         Ok(())
     }
 

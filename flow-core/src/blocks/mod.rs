@@ -36,11 +36,14 @@ mod moments;
 mod on_tape;
 mod permutation;
 mod permute;
+mod planar;
+mod radial;
 mod repeat;
 mod rotation;
 mod spline_activation;
 mod split;
 mod standardize;
+mod sylvester;
 mod triangular;
 
 pub use actnorm::ActNorm;
@@ -52,10 +55,13 @@ pub use level::{LastLevel, Level};
 pub use linear_lu::LinearLu;
 pub use on_tape::{OnTape, TensorBlock};
 pub use permute::Permute;
+pub use planar::Planar;
+pub use radial::Radial;
 pub use repeat::Repeat;
 pub use spline_activation::SplineActivation;
 pub use split::Split;
 pub use standardize::Standardize;
+pub use sylvester::Sylvester;
 
 use crate::{Facts, FlowError, LogDet, Result, Shape};
 
@@ -65,9 +71,19 @@ const AFFINE: Facts = Facts {
     log_det: LogDet::Constant,
     bi_lipschitz: true,
     memory_saving: true,
+    invertible: true,
     forward: f64::INFINITY,
     inverse: f64::INFINITY,
 };
+
+/// An invertible map whose inverse has no closed form and is not offered.
+const FORWARD_ONLY: Facts = Facts { invertible: false, bi_lipschitz: true, ..Facts::UNKNOWN };
+
+/// What the inverse of a forward-only block says. A flow with one has no function that asks for it.
+fn no_inverse(block: &'static str, path: &str) -> Result<()> {
+    let reason = "this block has no inverse\nhelp: run the flow forward only".into();
+    Err(FlowError::Block { block, path: path.into(), reason })
+}
 
 /// Refuses a shape without numbers, on which rows cannot be told apart.
 fn non_empty(shape: Shape) -> Result<Shape> {

@@ -194,12 +194,7 @@ impl<'a, E: Scalar> Knots<'a, E> {
 
     /// Adds the gradient by the knots to `by`, where `cotangents` gives those of `f` and `log f'`
     /// from `f'` and `∂ log f'/∂x`. Returns the cotangent of `f` and the gradient by `x`.
-    fn product(
-        &self,
-        x: E,
-        by: &mut [E],
-        cotangents: impl FnOnce(E, E) -> (E, E),
-    ) -> (E, E) {
+    fn product(&self, x: E, by: &mut [E], cotangents: impl FnOnce(E, E) -> (E, E)) -> (E, E) {
         let count = self.x.len();
         let (by_x, rest) = by.split_at_mut(count);
         let (by_y, by_slopes) = rest.split_at_mut(count);
@@ -337,7 +332,8 @@ impl<E: Scalar> Block<E> for SplineActivation {
             softmax(&mut shares);
 
             // All knots grow with the extent.
-            let along = |by: &[E], knots: &[E]| by.iter().zip(knots).map(|(&a, &b)| a * b).sum::<E>();
+            let along =
+                |by: &[E], knots: &[E]| by.iter().zip(knots).map(|(&a, &b)| a * b).sum::<E>();
             self.extent.of_mut(gradient)[feature] +=
                 (along(by.x, knots.x) + along(by.y, knots.y)) / extent;
 
@@ -354,7 +350,8 @@ impl<E: Scalar> Block<E> for SplineActivation {
             }
             let mean = along(&by_shares, &shares);
             let by_widths = &mut self.widths.of_mut(gradient)[part.clone()];
-            for ((by_width, &share), &by_share) in by_widths.iter_mut().zip(&shares).zip(&by_shares) {
+            for ((by_width, &share), &by_share) in by_widths.iter_mut().zip(&shares).zip(&by_shares)
+            {
                 *by_width += share * (by_share - mean);
             }
             let by_raw = &mut self.slopes.of_mut(gradient)[part];

@@ -279,11 +279,12 @@ pub(crate) const BLOCKS: &[Block] = &[
         arguments: &[
             Argument::with("bins", Kind::Count(2), "16"),
             Argument::with("slopes", Kind::Pair(Numbers::NotNegative), "(0.0, 1.0)"),
+            Argument::optional("beta", Kind::Real(Numbers::Positive)),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline_activation,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Tanh,
@@ -292,7 +293,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::tanh,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Sigmoid,
@@ -301,7 +302,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::sigmoid,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Logit,
@@ -310,7 +311,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::logit,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::NormalCdf,
@@ -319,7 +320,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::normal_cdf,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::LeakyRelu,
@@ -328,7 +329,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::leaky_relu,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Softplus,
@@ -337,7 +338,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::softplus,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Scale,
@@ -346,7 +347,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::scale,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Planar,
@@ -355,7 +356,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Radial,
@@ -364,7 +365,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Sylvester,
@@ -373,6 +374,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
 ];

@@ -4,8 +4,8 @@ use super::{analyse, landed_case};
 
 #[test]
 fn blocks_and_options_without_a_runtime() {
-    const VECTORS: &str = "what runs on vectors is `standardize`, `actnorm`, `permute`, `linear`, `additive_coupling`, `affine_coupling` and `spline_coupling`";
-    const IMAGES: &str = "what runs on images is `standardize`, `actnorm` and `permute`";
+    const VECTORS: &str = "what runs on vectors is `standardize`, `actnorm`, `permute`, `linear`, `additive_coupling`, `affine_coupling`, `spline_coupling`, `spline_activation`, `tanh`, `sigmoid`, `logit`, `normal_cdf`, `leaky_relu`, `softplus`, `scale`, `planar`, `radial` and `sylvester`";
+    const IMAGES: &str = "what runs on images is `standardize`, `actnorm`, `permute`, `spline_activation`, `tanh`, `sigmoid`, `logit`, `normal_cdf`, `leaky_relu`, `softplus` and `scale`";
     landed_case(
         "struct A: Vector<3> { «residual»(lipschitz = 0.9, net = mlp([8], relu)); }",
         "`residual` has no runtime in this version yet",
