@@ -49,8 +49,8 @@ pub trait Architecture<E: Scalar>: Block<E> + Sized {
 /// A flow inside a flow counts too, but only where code is generated: a flow that `use`s a
 /// forward-only one has this trait, and its inverse is a compile error all the same.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has a forward-only block, so it has no inverse and no samples",
-    label = "this flow only runs forward",
+    message = "`{Self}` is not known to have an inverse, so it cannot be inverted or sampled",
+    label = "a flow with a forward-only block only runs forward",
     note = "`planar`, `radial` and `sylvester` have no inverse: call `forward` or `log_prob`, or build the flow of other blocks",
     note = "generic code asks for an inverse with `where F::Architecture: flow_core::Invertible`"
 )]
