@@ -15,6 +15,7 @@ use crate::{Block, Facts, LogDet, Result, Scalar, Shape};
 #[derive(Clone, Debug)]
 pub struct Coupling<N, T> {
     shape: Shape,
+    /// The kept entries with their places in the net's input, where each pixel's context follows.
     parts: Parts,
     context: usize,
     transform: T,
@@ -39,7 +40,10 @@ impl<N, T: Transform> Coupling<N, T> {
         net: impl FnOnce(&mut Builder<E>, Shape, usize, LastLayer<'_>) -> Result<N>,
     ) -> Result<Self> {
         transform.check()?;
-        let parts = split.parts(shape)?;
+        let mut parts = split.parts(shape)?;
+        for (place, _) in &mut parts.kept {
+            *place += *place / parts.read * context;
+        }
         let p = transform.parameters();
         let inputs = shape.with_features(parts.read + context);
         let last = LastLayer { start: &|output| Some(transform.start(output % p)) };
@@ -57,7 +61,7 @@ impl<N, T: Transform> Coupling<N, T> {
             for (row, from) in input.chunks_exact_mut(width).zip(x.chunks_exact(self.shape.size()))
             {
                 for &(place, entry) in &self.parts.kept {
-                    row[self.widened(place)] = from[entry];
+                    row[place] = from[entry];
                 }
             }
         }
@@ -70,14 +74,6 @@ impl<N, T: Transform> Coupling<N, T> {
             }
         }
         input
-    }
-
-    /// Where a place among the read features stands once each pixel's context follows it.
-    fn widened(&self, place: usize) -> usize {
-        if self.context == 0 {
-            return place;
-        }
-        place + place / self.parts.read * self.context
     }
 
     /// The transformed features of all rows.
@@ -190,7 +186,7 @@ impl<N, T: Transform> Coupling<N, T> {
             let rows = by_input.chunks_exact(width);
             for (row, to) in rows.zip(gradient.chunks_exact_mut(self.shape.size())) {
                 for &(place, entry) in &self.parts.kept {
-                    to[entry] += row[self.widened(place)];
+                    to[entry] += row[place];
                 }
             }
         }

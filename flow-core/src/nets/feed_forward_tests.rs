@@ -281,8 +281,8 @@ fn slow_images(state: &State<f64>, image: &[f64]) -> Vec<f64> {
         rest = behind;
         let mut above = vec![];
         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-            for o in 0..outputs {
-                let mut sum = bias[o];
+            for (o, bias) in bias.iter().enumerate() {
+                let mut sum = *bias;
                 for (i, (dy, dx)) in (0..inputs).flat_map(|i| {
                     (0..kernel).flat_map(move |dy| (0..kernel).map(move |dx| (i, (dy, dx))))
                 }) {
