@@ -12,6 +12,7 @@ mod activation;
 mod dfdx_net;
 mod feed_forward;
 mod layer;
+mod mexican_hat;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -19,6 +20,7 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
+pub use mexican_hat::MexicanHat;
 
 /// How the outputs of a conditioner's last layer start.
 #[derive(Clone, Copy)]

@@ -27,7 +27,13 @@ const SCALE: Argument = Argument::with(
                 Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
             ],
         ),
-        Variant::with("mexican_hat", &[Argument::required("m", Kind::Count(1))]).not_landed(),
+        Variant::with(
+            "mexican_hat",
+            &[
+                Argument::required("m", Kind::Count(1)),
+                Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+            ],
+        ),
     ]),
     "exp",
 );
@@ -161,7 +167,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,

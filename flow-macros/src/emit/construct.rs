@@ -167,6 +167,7 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
+        Id::DualAffineCoupling => dual_coupling(scope, block, step),
         _ => without_code(krate, block.row.name),
     }
 }
@@ -181,10 +182,7 @@ pub(super) fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, Tok
 fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
     let (krate, site) = (scope.krate, scope.site);
     let (transform, value, each) = match block.row.id {
-        Id::AffineCoupling => {
-            let scale = scale(krate, block.arguments.choice("scale"));
-            (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
-        }
+        Id::AffineCoupling => affine(scope, block),
         Id::SplineCoupling => {
             let (bins, bound) =
                 (block.arguments.count("bins"), real(block.arguments.real("bound")));
@@ -195,9 +193,7 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
     };
     let keep = block.keep.unwrap_or(Keep::First);
     let split = format_ident!("{}", split(keep));
-    let (inputs, outputs) = sizes(&step.input, keep);
-    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
-    let (net_kind, net) = net(scope, block.arguments.net(), &sizes, None);
+    let (net_kind, net) = conditioner(scope, block, step, keep, &each);
     let kind = quote!(#krate::blocks::Coupling<#net_kind, #krate::transforms::#transform>);
     let (shape, context) = (scope.shape(&step.input), scope.context_size());
     let made = quote_spanned! {site=>
@@ -211,6 +207,52 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         )
     };
     (kind, made)
+}
+
+/// Two couplings in one block: the first keeps the second half.
+fn dual_coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (transform, value, each) = affine(scope, block);
+    let (first_kind, first) = conditioner(scope, block, step, Keep::Second, &each);
+    let (second_kind, second) = conditioner(scope, block, step, Keep::First, &each);
+    let kind = quote! {
+        #krate::blocks::DualCoupling<#first_kind, #second_kind, #krate::transforms::#transform>
+    };
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let made = quote_spanned! {site=>
+        #krate::blocks::DualCoupling::new(builder, #shape, #context, #value, #first, #second)
+    };
+    (kind, made)
+}
+
+/// An affine transform: its name, its value, and the numbers that each feature takes of the net.
+fn affine(scope: &Scope<'_>, block: &Block) -> (TokenStream, TokenStream, TokenStream) {
+    let krate = scope.krate;
+    let scale = scale(krate, block.arguments.choice("scale"));
+    (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
+}
+
+/// The net of a coupling with the hats of its scale, if it has any.
+fn conditioner(
+    scope: &Scope<'_>,
+    block: &Block,
+    step: &Step,
+    keep: Keep,
+    each: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (inputs, outputs) = sizes(&step.input, keep);
+    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
+    let (kind, made) = net(scope, block.arguments.net(), &sizes, None);
+    let hats = block.arguments.get("scale").map(|_| block.arguments.choice("scale"));
+    let Some(hats) = hats.filter(|scale| scale.name == "mexican_hat") else { return (kind, made) };
+    let (m, beta) = (hats.arguments.count("m"), real(hats.arguments.real("beta")));
+    let made = quote_spanned! {site=>
+        |builder, inputs, outputs, last| {
+            #krate::nets::MexicanHat::new(builder, inputs, outputs, last, #m, #beta, #made)
+        }
+    };
+    (quote!(#krate::nets::MexicanHat<#kind>), made)
 }
 
 fn split(keep: Keep) -> &'static str {
