@@ -18,4 +18,14 @@ laws! {
     conv1x1_orthogonal: { Image<5, 1, 3> { conv1x1(orthogonal); } }
     invertible_conv: { Image<1, 2, 4> { invertible_conv(kernel = 2); } }
     invertible_conv_scaled: { Image<1, 3, 3> { invertible_conv(kernel = 3, kappa = 1.5); } }
+    multiscale_odd: { Image<5, 1, 2> { multiscale 2 (keep = 3/5) { actnorm; conv1x1(lu); } } }
+    multiscale_quarter: {
+        Image<1, 4, 4> { multiscale 2 (keep = 1/4) { squeeze(2); conv1x1(dense); actnorm; } }
+    }
+    multiscale_three_quarters: {
+        Image<1, 4, 4> { multiscale 2 (keep = 3/4) { haar; conv1x1(orthogonal); actnorm; } }
+    }
+    multiscale_to_vectors: {
+        Image<3, 2, 2> { squeeze(2); multiscale 2 (keep = 1/3) { actnorm; } linear(svd); }
+    }
 }
