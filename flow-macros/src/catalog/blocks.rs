@@ -97,10 +97,9 @@ pub(crate) const BLOCKS: &[Block] = &[
                 Variant::plain("lu"),
                 Variant::plain("orthogonal"),
                 Variant::plain("diagonal"),
-                Variant::plain("dense").not_landed(),
-                Variant::plain("svd").not_landed(),
-                Variant::with("householder", &[Argument::required("count", Kind::Count(1))])
-                    .not_landed(),
+                Variant::plain("dense"),
+                Variant::plain("svd"),
+                Variant::with("householder", &[Argument::required("count", Kind::Count(1))]),
             ]),
         )],
         on: On::Vectors,
@@ -122,16 +121,19 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::InvertibleConv,
         name: "invertible_conv",
-        arguments: &[Argument::required("kernel", Kind::Count(2))],
+        arguments: &[
+            Argument::required("kernel", Kind::Count(2)),
+            Argument::with("kappa", Kind::Real(Numbers::Positive), "1.0"),
+        ],
         on: On::Images,
         keeps_shape: false,
         facts: facts::dense,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::AdditiveCoupling,
@@ -250,7 +252,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Unsqueeze,
@@ -259,7 +261,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Haar,
@@ -268,7 +270,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Flatten,
@@ -277,7 +279,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::SplineActivation,

@@ -161,6 +161,14 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
                 let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
                 (kind, made)
             }
+            "householder" => {
+                let kind = quote!(#krate::blocks::Householder);
+                let count = block.arguments.choice("form").arguments.count("count");
+                let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
+                (kind, made)
+            }
+            "dense" => plain("LinearDense"),
+            "svd" => plain("LinearSvd"),
             "lu" => plain("LinearLu"),
             form => without_code(krate, form),
         },
@@ -168,6 +176,26 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
             coupling(scope, block, step)
         }
         Id::DualAffineCoupling => dual_coupling(scope, block, step),
+        Id::InvertibleConv => {
+            let kind = quote!(#krate::blocks::InvertibleConv);
+            let kernel = block.arguments.count("kernel");
+            let kappa = real(block.arguments.real("kappa"));
+            let made = quote_spanned!(site=> #kind::new(builder, #shape, #kernel, #kappa));
+            (kind, made)
+        }
+        Id::Squeeze | Id::Unsqueeze => {
+            let kind = quote!(#krate::blocks::Rearrange);
+            let name = format_ident!("{}", block.row.name);
+            let factor = block.arguments.count("factor");
+            let made = quote_spanned!(site=> #kind::#name(builder, #shape, #factor));
+            (kind, made)
+        }
+        Id::Flatten => {
+            let kind = quote!(#krate::blocks::Rearrange);
+            let made = quote_spanned!(site=> #kind::flatten(builder, #shape));
+            (kind, made)
+        }
+        Id::Haar => plain("Haar"),
         _ => without_code(krate, block.row.name),
     }
 }
