@@ -154,9 +154,9 @@ pub trait NormalizingFlow {
     }
 }
 
-type EventOf<F> =
+pub(crate) type EventOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Event;
-type LatentOf<F> =
+pub(crate) type LatentOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Latent;
 
 use num_traits::Zero;
@@ -243,7 +243,18 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         given.spread(A::NAME, A::Context::SIZE, rows)
     }
 
-    fn draw(&self, rows: usize, noise: &mut Noise, log_prob: Option<&mut [E]>) -> Result<Vec<E>> {
+    /// Whether optimisers would change the base distribution.
+    pub(crate) fn trains_base(&self) -> bool {
+        self.flow.parameters().any(|p| !p.frozen && p.name.starts_with("base."))
+    }
+
+    /// Samples of the base distribution; their log-probabilities are added to `log_prob`.
+    pub(crate) fn draw(
+        &self,
+        rows: usize,
+        noise: &mut Noise,
+        log_prob: Option<&mut [E]>,
+    ) -> Result<Vec<E>> {
         if rows == 0 {
             return Err(FlowError::EmptyBatch { what: "sample".into() });
         }
