@@ -1,5 +1,6 @@
 use super::planar::stretch;
-use super::{no_inverse, Householder, FORWARD_ONLY};
+use super::reflections::Reflections;
+use super::{no_inverse, FORWARD_ONLY};
 use crate::backend::cpu::elementwise::{add, add_rows, map_biased};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
@@ -21,7 +22,7 @@ pub struct Sylvester {
     path: String,
     features: usize,
     rank: usize,
-    turn: Householder,
+    turn: Reflections,
     outer: Parameter,
     inner: Parameter,
     b: Parameter,
@@ -51,7 +52,7 @@ impl Sylvester {
             path: builder.path(),
             features,
             rank,
-            turn: Householder::new(builder, shape, rank)?,
+            turn: Reflections::new(builder, "reflections", features, rank)?,
             outer: builder.parameter("outer", &square, Start::Constant(0.0)),
             inner: builder.parameter("inner", &square, Start::Uniform(limit)),
             b: builder.parameter("b", &[rank], Start::Constant(0.0)),
@@ -174,7 +175,7 @@ impl<E: Scalar> Block<E> for Sylvester {
 
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
         let (d, m) = (self.features, self.rank);
-        self.turn.prepare(values, derived)?;
+        self.turn.prepare(values, derived);
         for i in 0..d {
             for j in 0..m {
                 self.frame.of_mut(derived)[i * m + j] = self.turn.product.of(derived)[i * d + j];
@@ -210,7 +211,7 @@ impl<E: Scalar> Block<E> for Sylvester {
         for (to, by) in by_product.chunks_exact_mut(d).zip(self.frame.of(from).chunks_exact(m)) {
             to[..m].copy_from_slice(by);
         }
-        self.turn.finish_product(state, &by_product, gradient);
+        self.turn.finish(state, &by_product, gradient);
         Ok(())
     }
 

@@ -27,7 +27,13 @@ const SCALE: Argument = Argument::with(
                 Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
             ],
         ),
-        Variant::with("mexican_hat", &[Argument::required("m", Kind::Count(1))]).not_landed(),
+        Variant::with(
+            "mexican_hat",
+            &[
+                Argument::required("m", Kind::Count(1)),
+                Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+            ],
+        ),
     ]),
     "exp",
 );
@@ -91,10 +97,9 @@ pub(crate) const BLOCKS: &[Block] = &[
                 Variant::plain("lu"),
                 Variant::plain("orthogonal"),
                 Variant::plain("diagonal"),
-                Variant::plain("dense").not_landed(),
-                Variant::plain("svd").not_landed(),
-                Variant::with("householder", &[Argument::required("count", Kind::Count(1))])
-                    .not_landed(),
+                Variant::plain("dense"),
+                Variant::plain("svd"),
+                Variant::with("householder", &[Argument::required("count", Kind::Count(1))]),
             ]),
         )],
         on: On::Vectors,
@@ -116,16 +121,19 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::InvertibleConv,
         name: "invertible_conv",
-        arguments: &[Argument::required("kernel", Kind::Count(2))],
+        arguments: &[
+            Argument::required("kernel", Kind::Count(2)),
+            Argument::with("kappa", Kind::Real(Numbers::Positive), "1.0"),
+        ],
         on: On::Images,
         keeps_shape: false,
         facts: facts::dense,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::AdditiveCoupling,
@@ -134,7 +142,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::additive_coupling,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::AffineCoupling,
@@ -143,7 +151,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::SplineCoupling,
@@ -152,7 +160,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::DualAffineCoupling,
@@ -161,7 +169,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,
@@ -244,7 +252,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Unsqueeze,
@@ -253,7 +261,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Haar,
@@ -262,7 +270,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Flatten,
@@ -271,7 +279,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::SplineActivation,
