@@ -8,7 +8,7 @@
 //!   of `features` numbers, and its log-determinant counts every pixel.
 //! - What depends on the weights alone is computed in [`prepare`](crate::Block::prepare), where
 //!   loaded buffers are checked too; weights that are not finite spread, they never panic.
-//! - A composite ([`Repeat`], [`Level`], [`LastLevel`]) has no weights of its own and calls its
+//! - A composite ([`Repeat`], [`Level`], [`LastLevel`], [`DualCoupling`]) has no weights of its own and calls its
 //!   children through the pass, so that the engine sees every leaf.
 //!
 //! ```
@@ -26,6 +26,7 @@ mod actnorm;
 mod coupling;
 mod dense;
 mod diagonal;
+mod dual_coupling;
 mod features;
 mod haar;
 mod householder;
@@ -52,6 +53,7 @@ mod triangular;
 pub use actnorm::ActNorm;
 pub use coupling::Coupling;
 pub use diagonal::Diagonal;
+pub use dual_coupling::DualCoupling;
 pub use haar::Haar;
 pub use householder::Householder;
 pub use invertible_conv::InvertibleConv;

@@ -27,7 +27,13 @@ const SCALE: Argument = Argument::with(
                 Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
             ],
         ),
-        Variant::with("mexican_hat", &[Argument::required("m", Kind::Count(1))]).not_landed(),
+        Variant::with(
+            "mexican_hat",
+            &[
+                Argument::required("m", Kind::Count(1)),
+                Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+            ],
+        ),
     ]),
     "exp",
 );
@@ -136,7 +142,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::additive_coupling,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::AffineCoupling,
@@ -145,7 +151,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::SplineCoupling,
@@ -154,7 +160,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::DualAffineCoupling,
@@ -163,7 +169,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,

@@ -6,6 +6,7 @@ mod construct;
 mod docs;
 mod facts;
 mod levels;
+mod nets;
 mod wrapper;
 
 use proc_macro2::{Span, TokenStream};
