@@ -4,6 +4,7 @@ extern crate self as flow_core;
 
 pub mod base;
 pub mod blocks;
+pub mod data;
 pub mod io;
 pub mod nets;
 pub mod plot;

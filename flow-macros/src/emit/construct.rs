@@ -175,6 +175,7 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
+        Id::DualAffineCoupling => dual_coupling(scope, block, step),
         Id::InvertibleConv => {
             let kind = quote!(#krate::blocks::InvertibleConv);
             let kernel = block.arguments.count("kernel");
@@ -195,7 +196,6 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
             (kind, made)
         }
         Id::Haar => plain("Haar"),
-        Id::DualAffineCoupling => dual_coupling(scope, block, step),
         _ => without_code(krate, block.row.name),
     }
 }

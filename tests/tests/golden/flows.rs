@@ -58,7 +58,9 @@ golden! {
                     actnorm;
                     conv1x1(lu);
                     affine_coupling(
-                        keep = first, scale = sigmoid(0.5, 1.0), net = conv([3, 1, 3], hidden = 6, relu)
+                        keep = first,
+                        scale = sigmoid(0.5, 1.0),
+                        net = conv([3, 1, 3], hidden = 6, relu)
                     );
                 }
             }
