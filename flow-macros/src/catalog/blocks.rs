@@ -287,11 +287,12 @@ pub(crate) const BLOCKS: &[Block] = &[
         arguments: &[
             Argument::with("bins", Kind::Count(2), "16"),
             Argument::with("slopes", Kind::Pair(Numbers::NotNegative), "(0.0, 1.0)"),
+            Argument::optional("beta", Kind::Real(Numbers::Positive)),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline_activation,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Tanh,
@@ -300,7 +301,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::tanh,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Sigmoid,
@@ -309,7 +310,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::sigmoid,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Logit,
@@ -318,7 +319,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::logit,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::NormalCdf,
@@ -327,7 +328,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::normal_cdf,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::LeakyRelu,
@@ -336,7 +337,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::leaky_relu,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Softplus,
@@ -345,7 +346,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::softplus,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Scale,
@@ -354,7 +355,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::scale,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Planar,
@@ -363,7 +364,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Radial,
@@ -372,7 +373,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Sylvester,
@@ -381,6 +382,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
 ];

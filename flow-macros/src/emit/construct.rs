@@ -175,6 +175,38 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
+        Id::Tanh
+        | Id::Sigmoid
+        | Id::Logit
+        | Id::NormalCdf
+        | Id::LeakyRelu
+        | Id::Softplus
+        | Id::Scale => elementwise(scope, block, &shape),
+        Id::SplineActivation => {
+            let kind = quote!(#krate::blocks::SplineActivation);
+            let bins = block.arguments.count("bins");
+            let (low, high) = block.arguments.pair("slopes");
+            let (low, high) = (real(low), real(high));
+            let beta = match block.arguments.get("beta") {
+                Some(_) => {
+                    let beta = real(block.arguments.real("beta"));
+                    quote!(::core::option::Option::Some(#beta))
+                }
+                None => quote!(::core::option::Option::None),
+            };
+            let made = quote_spanned! {site=>
+                #kind::new(builder, #shape, #bins, (#low, #high), #beta)
+            };
+            (kind, made)
+        }
+        Id::Planar => plain("Planar"),
+        Id::Radial => plain("Radial"),
+        Id::Sylvester => {
+            let kind = quote!(#krate::blocks::Sylvester);
+            let rank = block.arguments.count("rank");
+            let made = quote_spanned!(site=> #kind::new(builder, #shape, #rank));
+            (kind, made)
+        }
         Id::DualAffineCoupling => dual_coupling(scope, block, step),
         Id::InvertibleConv => {
             let kind = quote!(#krate::blocks::InvertibleConv);
@@ -198,6 +230,34 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         Id::Haar => plain("Haar"),
         _ => without_code(krate, block.row.name),
     }
+}
+
+/// One function on every number.
+fn elementwise(
+    scope: &Scope<'_>,
+    block: &Block,
+    shape: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let number = |name: &str| {
+        let (field, value) = (format_ident!("{}", name), real(block.arguments.real(name)));
+        quote!({ #field: #value })
+    };
+    let (name, fields) = match block.row.id {
+        Id::Tanh => ("Tanh", None),
+        Id::Sigmoid => ("Sigmoid", None),
+        Id::NormalCdf => ("NormalCdf", None),
+        Id::Softplus => ("Softplus", None),
+        Id::Logit => ("Logit", Some(number("alpha"))),
+        Id::LeakyRelu => ("LeakyRelu", Some(number("slope"))),
+        _ => ("Scale", Some(number("factor"))),
+    };
+    let name = format_ident!("{}", name);
+    let curve = quote!(#krate::blocks::curves::#name);
+    let made = quote_spanned! {site=>
+        #krate::blocks::Elementwise::new(builder, #shape, #curve #fields)
+    };
+    (quote!(#krate::blocks::Elementwise<#curve>), made)
 }
 
 /// A row of the catalog that says it has landed, before its code stands here: never a silent

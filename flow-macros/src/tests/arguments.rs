@@ -230,6 +230,11 @@ fn kinds() {
         "the lower limit comes first, and is less than the upper",
     );
     case(
+        "struct A: Vector<4> { spline_activation(beta = «1.5»); }",
+        "`beta` of 1.5 is not between the `slopes` 0 and 1",
+        "the spline starts as the line of slope `beta`: move it or the limits",
+    );
+    case(
         "struct A: Vector<4> { spline_activation(slopes = «0.5»); }",
         "`slopes` cannot be `0.5`",
         "it takes `(low, high)`, each a number of at least 0",
