@@ -72,7 +72,8 @@ mod tests;
 ///   shape is compiled once, whatever `n` is.
 /// - `multiscale n (keep = 1/2) { … }` runs its body `n` times. After each level but the last,
 ///   `keep` of the features go on and the rest are latent. What follows sees a vector of the whole
-///   size.
+///   size. Of the only `multiscale` of a flow, where it comes last, `flow.levels(&z)` gives each
+///   level's part of the latents in a shape of its own, and `flow.join_levels(…)` joins them.
 /// - `use Path(arguments) -> event` is a block of one's own, or another flow: anything that
 ///   implements `flow_core::Component`. Without an event it keeps the shape.
 /// - A label (`'name:`) takes the place of the item's position, counted from 0, in the names of

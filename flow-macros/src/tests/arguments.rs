@@ -173,6 +173,11 @@ fn kinds() {
         "it takes a number above 0",
     );
     case(
+        "struct A: Image<1, 4, 4> { invertible_conv(2, kappa = «0.0»); }",
+        "`kappa` cannot be `0.0`",
+        "it takes a number above 0",
+    );
+    case(
         "struct A: Vector<4> { spline_coupling(bound = «1e999», net = mlp([8], relu)); }",
         "`bound` cannot be `1e999`",
         "it takes a number above 0",
