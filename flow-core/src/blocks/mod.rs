@@ -23,11 +23,13 @@
 //! ```
 
 mod actnorm;
+mod autoregressive;
 mod coupling;
 mod dense;
 mod diagonal;
 mod features;
 mod householder;
+mod inverted;
 mod level;
 mod linear_lu;
 mod moments;
@@ -41,9 +43,11 @@ mod standardize;
 mod triangular;
 
 pub use actnorm::ActNorm;
+pub use autoregressive::MaskedAutoregressive;
 pub use coupling::Coupling;
 pub use diagonal::Diagonal;
 pub use householder::Householder;
+pub use inverted::Inverted;
 pub use level::{LastLevel, Level};
 pub use linear_lu::LinearLu;
 pub use on_tape::{OnTape, TensorBlock};

@@ -5,12 +5,15 @@ use crate::{Result, Scalar};
 
 mod activation;
 mod dfdx_net;
+mod made;
 mod mlp;
 #[cfg(test)]
 mod testing;
 
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
+pub(crate) use made::Activations;
+pub use made::Made;
 pub use mlp::{Mlp, MlpOptions};
 
 /// How the last layer of a conditioner starts.

@@ -170,7 +170,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::InverseAutoregressive,
@@ -179,7 +179,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Residual,

@@ -168,6 +168,12 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
+        Id::MaskedAutoregressive => autoregressive(scope, block, step),
+        Id::InverseAutoregressive => {
+            let (kind, made) = autoregressive(scope, block, step);
+            let made = quote_spanned!(site=> #made.map(#krate::blocks::Inverted::new));
+            (quote!(#krate::blocks::Inverted<#kind>), made)
+        }
         _ => without_code(krate, block.row.name),
     }
 }
@@ -183,14 +189,13 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
     let (krate, site) = (scope.krate, scope.site);
     let (transform, value, each) = match block.row.id {
         Id::AffineCoupling => {
-            let scale = scale(krate, block.arguments.choice("scale"));
-            (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
+            let (transform, value) = affine(krate, &block.arguments);
+            (transform, value, quote!(2))
         }
         Id::SplineCoupling => {
-            let (bins, bound) =
-                (block.arguments.count("bins"), real(block.arguments.real("bound")));
-            let value = quote!(#krate::transforms::Spline::new(#bins, #bound));
-            (quote!(Spline), value, quote!((3 * (#bins) - 1)))
+            let (transform, value) = spline(krate, &block.arguments);
+            let bins = block.arguments.count("bins");
+            (transform, value, quote!((3 * (#bins) - 1)))
         }
         _ => (quote!(Additive), quote!(#krate::transforms::Additive::new()), quote!(1)),
     };
@@ -210,6 +215,56 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         )
     };
     (kind, made)
+}
+
+fn autoregressive(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let choice = block.arguments.choice("transform");
+    let (transform, value) = match choice.name {
+        "spline" => spline(krate, &choice.arguments),
+        _ => affine(krate, &block.arguments),
+    };
+    // The checks admit no other net here.
+    let NetKind::BuiltIn { arguments, .. } = &block.arguments.net().kind else {
+        return without_code(krate, block.row.name);
+    };
+    let (hidden, activation) = (arguments.counts("hidden"), activation(arguments));
+    let zero_init = arguments.flag("zero_init");
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let kind = quote!(#krate::blocks::MaskedAutoregressive<#krate::transforms::#transform>);
+    let made = quote_spanned! {site=>
+        #krate::blocks::MaskedAutoregressive::new(
+            builder,
+            #shape,
+            #context,
+            #value,
+            |builder, shape, context, each, last| {
+                #krate::nets::Made::new(
+                    builder,
+                    shape.features(),
+                    context,
+                    each,
+                    last,
+                    &[#(#hidden),*],
+                    #krate::nets::Activation::#activation,
+                    #zero_init,
+                )
+            },
+        )
+    };
+    (kind, made)
+}
+
+/// The name of the affine transform, and the expression that makes it.
+fn affine(krate: &TokenStream, arguments: &Arguments) -> (TokenStream, TokenStream) {
+    let scale = scale(krate, arguments.choice("scale"));
+    (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)))
+}
+
+/// The same of a spline.
+fn spline(krate: &TokenStream, arguments: &Arguments) -> (TokenStream, TokenStream) {
+    let (bins, bound) = (arguments.count("bins"), real(arguments.real("bound")));
+    (quote!(Spline), quote!(#krate::transforms::Spline::new(#bins, #bound)))
 }
 
 fn split(keep: Keep) -> &'static str {

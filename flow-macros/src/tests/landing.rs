@@ -4,7 +4,7 @@ use super::{analyse, landed_case};
 
 #[test]
 fn blocks_and_options_without_a_runtime() {
-    const VECTORS: &str = "what runs on vectors is `standardize`, `actnorm`, `permute`, `linear`, `additive_coupling`, `affine_coupling` and `spline_coupling`";
+    const VECTORS: &str = "what runs on vectors is `standardize`, `actnorm`, `permute`, `linear`, `additive_coupling`, `affine_coupling`, `spline_coupling`, `masked_autoregressive` and `inverse_autoregressive`";
     const IMAGES: &str = "what runs on images is `standardize`, `actnorm` and `permute`";
     landed_case(
         "struct A: Vector<3> { «residual»(lipschitz = 0.9, net = mlp([8], relu)); }",

@@ -1,0 +1,123 @@
+use crate::backend::cpu::elementwise::transpose;
+use crate::engine::{Builder, Pass, Values};
+use crate::nets::{Activations, LastLayer, Made};
+use crate::transforms::Transform;
+use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
+
+/// Transforms every feature with parameters that a masked net makes of the features before it and
+/// the context (Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation").
+///
+/// `T` is the scalar map, a [`Transform`]; the parameters of the net stand under `net.`, and its
+/// output is feature-major: entry `feature·p + parameter`. Data to latent is one evaluation of the
+/// net. Latent to data goes feature by feature, and each opens only those units of the net that it
+/// is the last to be seen by, so that all of them together are one evaluation as well.
+#[derive(Clone, Debug)]
+pub struct MaskedAutoregressive<T> {
+    features: usize,
+    transform: T,
+    net: Made,
+}
+
+impl<T: Transform> MaskedAutoregressive<T> {
+    /// A block on vectors of that shape, with `context` numbers of context a row, whose net
+    /// `net(builder, shape, context, parameters_of_each_feature, last_layer)` makes.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] where the shape is no vector of at least one feature, or an option of
+    /// the transform is out of its range; and the net's own.
+    pub fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        shape: Shape,
+        context: usize,
+        transform: T,
+        net: impl FnOnce(&mut Builder<E>, Shape, usize, usize, LastLayer<'_>) -> Result<Made>,
+    ) -> Result<Self> {
+        if shape.sides().is_some() || shape.features() == 0 {
+            let expected = "a vector of at least one feature";
+            return Err(FlowError::option("shape of an autoregressive block", shape, expected));
+        }
+        transform.check()?;
+        let p = transform.parameters();
+        let last = LastLayer { zero: true, bias: &|output| transform.start(output % p) };
+        let net = builder.scope("net", |b| net(b, shape, context, p, last))?;
+        Ok(Self { features: shape.features(), transform, net })
+    }
+}
+
+impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
+    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
+        let rows = pass.rows();
+        let mut at = self.net.start(pass, x);
+        for degrees in self.net.bands() {
+            self.net.open(pass, &mut at, degrees);
+        }
+        let mut z = pass.take_copy(self.net.features(&at));
+        for feature in 0..self.features {
+            let (_, parameters) = self.net.feature(&mut at, feature);
+            let z = &mut z[feature * rows..][..rows];
+            self.transform.forward(z, parameters, log_det);
+        }
+        transpose(&z, rows, x);
+        pass.give(z);
+        at.save_or_give(pass);
+        Ok(())
+    }
+
+    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()> {
+        let mut at = self.net.start(pass, z);
+        for feature in 0..self.features {
+            self.net.open(pass, &mut at, feature..feature + 1);
+            let (value, parameters) = self.net.feature(&mut at, feature);
+            self.transform.inverse(value, parameters, log_det);
+        }
+        self.net.open(pass, &mut at, self.features..self.features + 1);
+        transpose(self.net.features(&at), pass.rows(), z);
+        at.save_or_give(pass);
+        Ok(())
+    }
+
+    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        let mut at = Activations::restore(pass);
+        let mut by = self.net.cotangents(pass, gradient);
+        for feature in 0..self.features {
+            self.net.product(&mut at, &mut by, feature, |x, parameters, gradient| {
+                self.transform.forward_vjp(x, parameters, gradient, log_det);
+            });
+        }
+        for degrees in self.net.bands().rev() {
+            self.net.close(pass, &at, &mut by, degrees);
+        }
+        self.net.finish(pass, at, by, gradient);
+        Ok(())
+    }
+
+    /// The steps of [`inverse`](Self::inverse) in the opposite order.
+    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        let mut at = Activations::restore(pass);
+        let mut by = self.net.cotangents(pass, gradient);
+        self.net.close(pass, &at, &mut by, self.features..self.features + 1);
+        for feature in (0..self.features).rev() {
+            self.net.product(&mut at, &mut by, feature, |x, parameters, gradient| {
+                self.transform.inverse_vjp(x, parameters, gradient, log_det);
+            });
+            self.net.close(pass, &at, &mut by, feature..feature + 1);
+        }
+        self.net.finish(pass, at, by, gradient);
+        Ok(())
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        self.net.prepare(values, derived);
+        Ok(())
+    }
+
+    /// The first feature is moved by constants, but the others as in a coupling: there is no global
+    /// constant.
+    fn facts(&self) -> Facts {
+        Facts { analytic_inverse: true, memory_saving: true, log_det: T::LOG_DET, ..Facts::UNKNOWN }
+    }
+}
+
+#[cfg(test)]
+#[path = "autoregressive_tests.rs"]
+mod tests;
