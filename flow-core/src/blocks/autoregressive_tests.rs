@@ -8,6 +8,9 @@ use crate::testing::{check_laws, Make};
 use crate::transforms::{Affine, Scale, Spline};
 use crate::LogDet;
 
+#[path = "autoregressive_oracle.rs"]
+mod oracle;
+
 // As in the tests of couplings: what varies within one type of block stands here.
 thread_local! {
     static SCALE: Cell<Scale> = const { Cell::new(Scale::Exp) };
