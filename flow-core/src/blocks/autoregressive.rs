@@ -1,5 +1,5 @@
 use crate::backend::cpu::elementwise::transpose;
-use crate::engine::{Builder, Pass, Values};
+use crate::engine::{Builder, Pass, State, Values};
 use crate::nets::{Activations, LastLayer, Made};
 use crate::transforms::Transform;
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
@@ -7,7 +7,7 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 /// Transforms every feature with parameters that a masked net makes of the features before it and
 /// the context (Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation").
 ///
-/// `T` is the scalar map, a [`Transform`]; the parameters of the net stand under `net.`, and its
+/// `T` is the scalar map, a [`Transform`]; the net's
 /// output is feature-major: entry `feature·p + parameter`. Data to latent is one evaluation of the
 /// net. Latent to data goes feature by feature, and each opens only those units of the net that it
 /// is the last to be seen by, so that all of them together are one evaluation as well.
@@ -38,8 +38,8 @@ impl<T: Transform> MaskedAutoregressive<T> {
         }
         transform.check()?;
         let p = transform.parameters();
-        let last = LastLayer { zero: true, bias: &|output| transform.start(output % p) };
-        let net = builder.scope("net", |b| net(b, shape, context, p, last))?;
+        let last = LastLayer { start: &|output| Some(transform.start(output % p)) };
+        let net = net(builder, shape, context, p, last)?;
         Ok(Self { features: shape.features(), transform, net })
     }
 }
@@ -87,7 +87,7 @@ impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
         for degrees in self.net.bands().rev() {
             self.net.close(pass, &at, &mut by, degrees);
         }
-        self.net.finish(pass, at, by, gradient);
+        self.net.give_gradients(pass, at, by, gradient);
         Ok(())
     }
 
@@ -102,12 +102,17 @@ impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
             });
             self.net.close(pass, &at, &mut by, feature..feature + 1);
         }
-        self.net.finish(pass, at, by, gradient);
+        self.net.give_gradients(pass, at, by, gradient);
         Ok(())
     }
 
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
         self.net.prepare(values, derived);
+        Ok(())
+    }
+
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        self.net.finish(state, derived_gradient, gradient);
         Ok(())
     }
 

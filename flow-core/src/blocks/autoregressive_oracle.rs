@@ -110,109 +110,81 @@ macro_rules! oracle {
         mod $name {
             use super::*;
 
+            type Vector<const N: usize> = Tensor<Rank1<N>, $e, Cpu>;
             type Matrix<const M: usize, const N: usize> = Tensor<Rank2<M, N>, $e, Cpu>;
             type Traced<const M: usize, const N: usize> =
                 Tensor<Rank2<M, N>, $e, Cpu, OwnedTape<$e, Cpu>>;
 
+            fn tensor<S: ConstShape>(numbers: Vec<$e>) -> Tensor<S, $e, Cpu> {
+                Cpu::default().tensor_from_vec(numbers, S::default())
+            }
+
+            /// 1 at the column that each row is given.
+            fn place<const M: usize, const N: usize>(column: fn(usize) -> usize) -> Matrix<M, N> {
+                let one = |i: usize| if i % N == column(i / N) { 1.0 } else { 0.0 };
+                tensor((0..M * N).map(one).collect())
+            }
+
+            fn layer<const M: usize, const N: usize>(
+                x: Traced<ROWS, N>,
+                (weight, bias): &(Matrix<M, N>, Vector<M>),
+                (above, below): (&[usize], &[usize]),
+            ) -> Traced<ROWS, M> {
+                let (x, tape) = x.split_tape();
+                let masked = weight.clone().put_tape(tape) * tensor(mask(above, below));
+                let (weight, tape): (Matrix<N, M>, _) = masked.permute().split_tape();
+                let bias = bias.clone().put_tape(tape).broadcast::<Rank2<ROWS, M>, _>();
+                let (bias, tape) = bias.split_tape();
+                x.put_tape(tape).matmul(weight) + bias
+            }
+
             fn oracle(case: &Case<$e>, parameters: &[$e], inverse: bool) -> Outcome<$e> {
-                let cpu = Cpu::default();
                 let mut rest = parameters;
                 let mut next = |len: usize| {
                     let (part, tail) = rest.split_at(len);
                     rest = tail;
                     part.to_vec()
                 };
-                let first: Matrix<FIRST, INPUTS> =
-                    cpu.tensor_from_vec(next(FIRST * INPUTS), (Const, Const));
-                let first_bias: Tensor<Rank1<FIRST>, $e, Cpu> =
-                    cpu.tensor_from_vec(next(FIRST), (Const,));
-                let second: Matrix<SECOND, FIRST> =
-                    cpu.tensor_from_vec(next(SECOND * FIRST), (Const, Const));
-                let second_bias: Tensor<Rank1<SECOND>, $e, Cpu> =
-                    cpu.tensor_from_vec(next(SECOND), (Const,));
-                let last: Matrix<OUTPUTS, SECOND> =
-                    cpu.tensor_from_vec(next(OUTPUTS * SECOND), (Const, Const));
-                let last_bias: Tensor<Rank1<OUTPUTS>, $e, Cpu> =
-                    cpu.tensor_from_vec(next(OUTPUTS), (Const,));
+                let first: (Matrix<FIRST, INPUTS>, Vector<FIRST>) =
+                    (tensor(next(FIRST * INPUTS)), tensor(next(FIRST)));
+                let second: (Matrix<SECOND, FIRST>, Vector<SECOND>) =
+                    (tensor(next(SECOND * FIRST)), tensor(next(SECOND)));
+                let last: (Matrix<OUTPUTS, SECOND>, Vector<OUTPUTS>) =
+                    (tensor(next(OUTPUTS * SECOND)), tensor(next(OUTPUTS)));
+                let rows: Matrix<ROWS, FEATURES> = tensor(case.input.clone());
+                let context: Matrix<ROWS, CONTEXT> = tensor(case.context.clone());
 
-                let input_degrees = [1, 2, 3, 4, 5, 0, 0];
+                let inputs = [1, 2, 3, 4, 5, 0, 0];
                 let hidden = |width: usize| (0..width).map(|j| j % FEATURES).collect::<Vec<_>>();
+                let (lower, upper) = (hidden(FIRST), hidden(SECOND));
                 let outputs: Vec<usize> = (0..OUTPUTS).map(|o| o / 2).collect();
-                let mask_first: Matrix<FIRST, INPUTS> =
-                    cpu.tensor_from_vec(mask(&hidden(FIRST), &input_degrees), (Const, Const));
-                let mask_second: Matrix<SECOND, FIRST> =
-                    cpu.tensor_from_vec(mask(&hidden(SECOND), &hidden(FIRST)), (Const, Const));
-                let mask_last: Matrix<OUTPUTS, SECOND> =
-                    cpu.tensor_from_vec(mask(&outputs, &hidden(SECOND)), (Const, Const));
-                // Matrices that put features and context side by side, and take s and t apart.
-                let place = |rows: usize, columns: usize, at: &dyn Fn(usize) -> usize| {
-                    let mut numbers = vec![0.0; rows * columns];
-                    (0..rows).for_each(|i| numbers[i * columns + at(i)] = 1.0);
-                    numbers
-                };
-                let take = |from: &dyn Fn(usize) -> usize| {
-                    let mut numbers = vec![0.0; OUTPUTS * FEATURES];
-                    (0..FEATURES).for_each(|i| numbers[from(i) * FEATURES + i] = 1.0);
-                    numbers
-                };
-                let put_features: Matrix<FEATURES, INPUTS> =
-                    cpu.tensor_from_vec(place(FEATURES, INPUTS, &|i| i), (Const, Const));
-                let put_context: Matrix<CONTEXT, INPUTS> =
-                    cpu.tensor_from_vec(place(CONTEXT, INPUTS, &|i| FEATURES + i), (Const, Const));
-                let get_s: Matrix<OUTPUTS, FEATURES> =
-                    cpu.tensor_from_vec(take(&|i| 2 * i), (Const, Const));
-                let get_t: Matrix<OUTPUTS, FEATURES> =
-                    cpu.tensor_from_vec(take(&|i| 2 * i + 1), (Const, Const));
-
-                let rows: Matrix<ROWS, FEATURES> =
-                    cpu.tensor_from_vec(case.input.clone(), (Const, Const));
-                let context: Matrix<ROWS, CONTEXT> =
-                    cpu.tensor_from_vec(case.context.clone(), (Const, Const));
-                let by_rows: Matrix<ROWS, FEATURES> =
-                    cpu.tensor_from_vec(case.by_output.clone(), (Const, Const));
-                let by_log_det: Tensor<Rank1<ROWS>, $e, Cpu> =
-                    cpu.tensor_from_vec(case.by_log_det.clone(), (Const,));
-
-                let net = |x: Traced<ROWS, FEATURES>| -> Traced<ROWS, OUTPUTS> {
+                // (s, t) of every feature.
+                let net = |x: Traced<ROWS, FEATURES>| {
                     let (x, tape) = x.split_tape();
-                    let (w1, tape) =
-                        (first.clone().put_tape(tape) * mask_first.clone()).split_tape();
-                    let (w2, tape) =
-                        (second.clone().put_tape(tape) * mask_second.clone()).split_tape();
-                    let (w3, tape) = (last.clone().put_tape(tape) * mask_last.clone()).split_tape();
-                    let (w1, tape): (Matrix<INPUTS, FIRST>, _) =
-                        w1.put_tape(tape).permute().split_tape();
-                    let (w2, tape): (Matrix<FIRST, SECOND>, _) =
-                        w2.put_tape(tape).permute().split_tape();
-                    let (w3, tape): (Matrix<SECOND, OUTPUTS>, _) =
-                        w3.put_tape(tape).permute().split_tape();
-                    let (b1, tape): (Matrix<ROWS, FIRST>, _) =
-                        first_bias.clone().put_tape(tape).broadcast().split_tape();
-                    let (b2, tape): (Matrix<ROWS, SECOND>, _) =
-                        second_bias.clone().put_tape(tape).broadcast().split_tape();
-                    let (b3, tape): (Matrix<ROWS, OUTPUTS>, _) =
-                        last_bias.clone().put_tape(tape).broadcast().split_tape();
-                    let (beside, tape) =
-                        context.clone().put_tape(tape).matmul(put_context.clone()).split_tape();
-                    let x = x.put_tape(tape).matmul(put_features.clone()) + beside;
-                    let h = (x.matmul(w1) + b1).tanh();
-                    let h = (h.matmul(w2) + b2).tanh();
-                    h.matmul(w3) + b3
-                };
-                let split = |x: Traced<ROWS, FEATURES>| {
-                    let (theta, tape) = net(x).split_tape();
+                    let (beside, tape) = context
+                        .clone()
+                        .put_tape(tape)
+                        .matmul(place::<CONTEXT, INPUTS>(|i| FEATURES + i))
+                        .split_tape();
+                    let x = x.put_tape(tape).matmul(place::<FEATURES, INPUTS>(|i| i)) + beside;
+                    let h = layer(x, &first, (&lower, &inputs)).tanh();
+                    let h = layer(h, &second, (&upper, &lower)).tanh();
+                    let (theta, tape) = layer(h, &last, (&outputs, &upper)).split_tape();
+                    let pick = |at: fn(usize) -> usize| -> Matrix<OUTPUTS, FEATURES> {
+                        place::<FEATURES, OUTPUTS>(at).permute()
+                    };
                     let (s, tape) =
-                        theta.clone().put_tape(tape).matmul(get_s.clone()).split_tape();
-                    (s, theta.put_tape(tape).matmul(get_t.clone()))
+                        theta.clone().put_tape(tape).matmul(pick(|i| 2 * i)).split_tape();
+                    (s, theta.put_tape(tape).matmul(pick(|i| 2 * i + 1)))
                 };
 
                 let tape = rows.leaky_trace().split_tape().1;
-                let (out, s, tape) = if inverse {
+                let (out, log_slope, tape) = if inverse {
                     // One more feature is right after each round.
-                    let zeros: Matrix<ROWS, FEATURES> = cpu.zeros();
+                    let zeros: Matrix<ROWS, FEATURES> = Cpu::default().zeros();
                     let (mut x, mut log_slope) = (zeros.clone().put_tape(tape), zeros);
                     for _ in 0..FEATURES {
-                        let (s, t) = split(x);
+                        let (s, t) = net(x);
                         let (shifted, tape) = (t.negate() + rows.clone()).split_tape();
                         let (minus, tape) = s.put_tape(tape).negate().split_tape();
                         let (factor, tape) = minus.clone().put_tape(tape).exp().split_tape();
@@ -222,24 +194,25 @@ macro_rules! oracle {
                     let (x, tape) = x.split_tape();
                     (x, log_slope, tape)
                 } else {
-                    let (s, t) = split(rows.clone().put_tape(tape));
+                    let (s, t) = net(rows.clone().put_tape(tape));
                     let (t, tape) = t.split_tape();
                     let (factor, tape) = s.clone().put_tape(tape).exp().split_tape();
                     let (z, tape) = (rows.clone().put_tape(tape) * factor + t).split_tape();
                     (z, s, tape)
                 };
-                let (log_det, tape) = s.put_tape(tape).sum::<Rank1<ROWS>, _>().split_tape();
-                let (one, tape) =
-                    (log_det.clone().put_tape(tape) * by_log_det).sum().split_tape();
-                let loss = (out.clone().put_tape(tape) * by_rows).sum() + one;
-                let gradients = loss.backward();
+                let (log_det, tape) =
+                    log_slope.put_tape(tape).sum::<Rank1<ROWS>, _>().split_tape();
+                let part = log_det.clone().put_tape(tape) * tensor(case.by_log_det.clone());
+                let (part, tape) = part.sum().split_tape();
+                let loss = out.clone().put_tape(tape) * tensor(case.by_output.clone());
+                let gradients = (loss.sum() + part).backward();
                 let by_parameters = [
-                    gradients.get(&first).as_vec(),
-                    gradients.get(&first_bias).as_vec(),
-                    gradients.get(&second).as_vec(),
-                    gradients.get(&second_bias).as_vec(),
-                    gradients.get(&last).as_vec(),
-                    gradients.get(&last_bias).as_vec(),
+                    gradients.get(&first.0).as_vec(),
+                    gradients.get(&first.1).as_vec(),
+                    gradients.get(&second.0).as_vec(),
+                    gradients.get(&second.1).as_vec(),
+                    gradients.get(&last.0).as_vec(),
+                    gradients.get(&last.1).as_vec(),
                 ];
                 Outcome {
                     rows: out.as_vec(),

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 
 use super::*;
 use crate::blocks::Inverted;
-use crate::nets::Activation;
+use crate::nets::{Activation, NetOptions};
 use crate::testing::{check_laws, Make};
 use crate::transforms::{Affine, Scale, Spline};
 use crate::LogDet;
@@ -62,7 +62,7 @@ fn block<E: Scalar, T: Transform>(
     let shape = Shape::vector(features);
     MaskedAutoregressive::new(b, shape, context, transform, |b, shape, context, each, last| {
         let features = shape.features();
-        Made::new(b, features, context, each, last, hidden, Activation::Tanh, true)
+        Made::new(b, features, context, each, last, hidden, Activation::Tanh, NetOptions::default())
     })
 }
 
@@ -108,7 +108,16 @@ fn what_cannot_be_made_is_an_error() {
     let made = |shape, transform| {
         let mut b = Builder::<f64>::new(1);
         MaskedAutoregressive::new(&mut b, shape, 0, transform, |b, shape, context, each, last| {
-            Made::new(b, shape.features(), context, each, last, &[4], Activation::Relu, true)
+            Made::new(
+                b,
+                shape.features(),
+                context,
+                each,
+                last,
+                &[4],
+                Activation::Relu,
+                NetOptions::default(),
+            )
         })
         .map(|_| ())
     };

@@ -134,7 +134,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::additive_coupling,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::AffineCoupling,
@@ -143,7 +143,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::SplineCoupling,
@@ -152,7 +152,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline,
-        landed: Landed::VECTORS,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::DualAffineCoupling,

@@ -2,7 +2,7 @@
 
 use super::nets::visit;
 use crate::architecture::{Architecture, Arguments, Block, NetKind, Resolved, Shape};
-use crate::catalog::{Argument, Kind, NetId, BLOCKS, NETS};
+use crate::catalog::{Argument, Kind, BLOCKS, NETS};
 use crate::report::{list, Place, Report};
 
 /// Every block, variant, net and argument that is used has landed.
@@ -46,11 +46,10 @@ fn arguments(given: &Arguments, report: &Report) {
             Resolved::Choice(choice) => arguments(&choice.arguments, report),
             Resolved::Net(net) => match &net.kind {
                 NetKind::BuiltIn { row, .. } if !row.landed => {
-                    // Autoregressive blocks take `made` and nothing else; no other block takes it.
-                    let fits = |net: &&crate::catalog::Net| net.landed && net.id != NetId::Made;
-                    let known = NETS.iter().filter(fits).map(|net| net.name);
-                    let known: Vec<&str> = known.chain(["use Path"]).collect();
-                    let help = format!("the nets that run are {}", list(&known, "and"));
+                    let known: Vec<&str> =
+                        NETS.iter().filter(|net| net.landed).map(|net| net.name).collect();
+                    let help =
+                        format!("the nets that run are {} and `use Path`", list(&known, "and"));
                     missing(row.name, net.place, &help, report);
                 }
                 NetKind::BuiltIn { arguments: inner, .. } => arguments(inner, report),

@@ -5,11 +5,10 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
 use super::body::{Bodies, Field};
+use super::nets::{made, net, Sizes};
 use super::Scope;
-use crate::architecture::{
-    Arguments, Block, Choice, Keep, Level, Net, NetKind, Shape, Step, StepKind,
-};
-use crate::catalog::{Id, NetId};
+use crate::architecture::{Arguments, Block, Choice, Keep, Level, Shape, Step, StepKind};
+use crate::catalog::Id;
 use crate::dim::Dim;
 
 /// One field a step; an unrolled repeat has one for each iteration.
@@ -180,7 +179,7 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
 
 /// A row of the catalog that says it has landed, before its code stands here: never a silent
 /// stand-in. (A flow with a block that has not landed is an error earlier, and is not emitted.)
-fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, TokenStream) {
+pub(super) fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, TokenStream) {
     let message = format!("`{name}` has landed in the catalog, but `flow!` emits no code for it");
     (quote!(#krate::blocks::Standardize), quote!(::core::compile_error!(#message)))
 }
@@ -201,7 +200,9 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
     };
     let keep = block.keep.unwrap_or(Keep::First);
     let split = format_ident!("{}", split(keep));
-    let (net_kind, net) = net(scope, block.arguments.net(), &step.input, keep, &each);
+    let (inputs, outputs) = sizes(&step.input, keep);
+    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
+    let (net_kind, net) = net(scope, block.arguments.net(), &sizes, None);
     let kind = quote!(#krate::blocks::Coupling<#net_kind, #krate::transforms::#transform>);
     let (shape, context) = (scope.shape(&step.input), scope.context_size());
     let made = quote_spanned! {site=>
@@ -224,33 +225,11 @@ fn autoregressive(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream
         "spline" => spline(krate, &choice.arguments),
         _ => affine(krate, &block.arguments),
     };
-    // The checks admit no other net here.
-    let NetKind::BuiltIn { arguments, .. } = &block.arguments.net().kind else {
-        return without_code(krate, block.row.name);
-    };
-    let (hidden, activation) = (arguments.counts("hidden"), activation(arguments));
-    let zero_init = arguments.flag("zero_init");
+    let net = made(scope, block.arguments.net());
     let (shape, context) = (scope.shape(&step.input), scope.context_size());
     let kind = quote!(#krate::blocks::MaskedAutoregressive<#krate::transforms::#transform>);
     let made = quote_spanned! {site=>
-        #krate::blocks::MaskedAutoregressive::new(
-            builder,
-            #shape,
-            #context,
-            #value,
-            |builder, shape, context, each, last| {
-                #krate::nets::Made::new(
-                    builder,
-                    shape.features(),
-                    context,
-                    each,
-                    last,
-                    &[#(#hidden),*],
-                    #krate::nets::Activation::#activation,
-                    #zero_init,
-                )
-            },
-        )
+        #krate::blocks::MaskedAutoregressive::new(builder, #shape, #context, #value, #net)
     };
     (kind, made)
 }
@@ -293,62 +272,6 @@ fn scale(krate: &TokenStream, scale: &Choice) -> TokenStream {
     }
 }
 
-/// The net's type, and a closure that makes it once the block knows its sizes.
-fn net(
-    scope: &Scope<'_>,
-    net: &Net,
-    input: &Shape,
-    keep: Keep,
-    each: &TokenStream,
-) -> (TokenStream, TokenStream) {
-    let (krate, site) = (scope.krate, scope.site);
-    match &net.kind {
-        NetKind::Use(module) => {
-            let e = &scope.e;
-            let (inputs, outputs) = sizes(input, keep);
-            let context = scope.context_size();
-            // Where the module does not fit, the error is shown at the module.
-            let site = site.located_at(net.place.start);
-            let kind = quote_spanned! {site=>
-                #krate::nets::DfdxNet<#module, { #inputs + #context }, { (#outputs) * #each }, #e>
-            };
-            let made = quote_spanned! {site=>
-                |builder, inputs, outputs, last| {
-                    #krate::nets::DfdxNet::new(builder, inputs, outputs, last)
-                }
-            };
-            (kind, made)
-        }
-        NetKind::BuiltIn { row, .. } if row.id != NetId::Mlp => without_code(krate, row.name),
-        NetKind::BuiltIn { arguments, .. } => {
-            let hidden = arguments.counts("hidden");
-            let activation = activation(arguments);
-            let zero_init = arguments.flag("zero_init");
-            let lipschitz = match net.lipschitz() {
-                Some(c) => {
-                    let c = real(c);
-                    quote!(::core::option::Option::Some(#c))
-                }
-                None => quote!(::core::option::Option::None),
-            };
-            let made = quote_spanned! {site=>
-                |builder, inputs, outputs, last| {
-                    #krate::nets::Mlp::new(
-                        builder,
-                        inputs,
-                        outputs,
-                        last,
-                        &[#(#hidden),*],
-                        #krate::nets::Activation::#activation,
-                        #krate::nets::MlpOptions { zero_init: #zero_init, lipschitz: #lipschitz },
-                    )
-                }
-            };
-            (quote!(#krate::nets::Mlp), made)
-        }
-    }
-}
-
 /// Features that pass and that are transformed.
 fn sizes(input: &Shape, keep: Keep) -> (Option<Dim>, Option<Dim>) {
     let Some(features) = input.features() else { return (None, None) };
@@ -356,20 +279,7 @@ fn sizes(input: &Shape, keep: Keep) -> (Option<Dim>, Option<Dim>) {
     (features.half(larger), features.half(!larger))
 }
 
-fn activation(arguments: &Arguments) -> Ident {
-    let name = match arguments.choice("activation").name {
-        "elu" => "Elu",
-        "leaky_relu" => "LeakyRelu",
-        "tanh" => "Tanh",
-        "swish" => "Swish",
-        "gelu" => "Gelu",
-        "softplus" => "Softplus",
-        _ => "Relu",
-    };
-    format_ident!("{}", name)
-}
-
-fn real(value: f64) -> TokenStream {
+pub(super) fn real(value: f64) -> TokenStream {
     let magnitude = Literal::f64_unsuffixed(value.abs());
     if value < 0.0 {
         quote!(-#magnitude)

@@ -5,6 +5,7 @@ mod body;
 mod construct;
 mod docs;
 mod facts;
+mod nets;
 mod wrapper;
 
 use proc_macro2::{Span, TokenStream};

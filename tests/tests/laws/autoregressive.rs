@@ -27,6 +27,16 @@ laws! {
             masked_autoregressive(affine, scale = tanh(1.0), net = made([9, 6], tanh));
         }
     }
+    masked_affine_lipschitz: {
+        Vector<4> { masked_autoregressive(affine, net = made([7, 5], tanh, lipschitz = 0.4)); }
+    }
+    masked_affine_weight_norm: {
+        Vector<4> {
+            masked_autoregressive(
+                affine, scale = tanh(1.0), net = made([7, 6], swish, weight_norm = true)
+            );
+        }
+    }
     masked_spline: {
         Vector<4> { masked_autoregressive(spline(bins = 5), net = made([7], swish)); }
     }

@@ -35,4 +35,39 @@ laws! {
     spline_given given 2: {
         Vector<4> given Vector<2> { spline_coupling(keep = second, bins = 5, net = mlp([7], elu)); }
     }
+
+    on_images_additive: {
+        Image<3, 2, 3> {
+            additive_coupling(keep = first, net = conv([3], hidden = 4, tanh, lipschitz = 0.8));
+        }
+    }
+    on_images_affine: {
+        Image<3, 3, 2> {
+            affine_coupling(keep = second, scale = tanh(1.0), net = conv([3, 1, 3], hidden = 5, swish));
+        }
+    }
+    on_images_affine_given given 2: {
+        Image<2, 2, 2> given Vector<2> {
+            affine_coupling(scale = sigmoid(0.5, 1.0), net = conv([1, 3], hidden = 4, elu));
+        }
+    }
+    on_images_spline: {
+        Image<2, 2, 3> {
+            spline_coupling(keep = first, bins = 3, net = conv([3], hidden = 4, swish));
+        }
+    }
+    on_images_checker_even: {
+        Image<2, 3, 3> {
+            affine_coupling(
+                keep = checker_even, scale = tanh(1.0), net = conv([3, 3], hidden = 4, tanh)
+            );
+        }
+    }
+    on_images_checker_odd_given given 1: {
+        Image<1, 2, 3> given Vector<1> {
+            affine_coupling(
+                keep = checker_odd, scale = tanh(1.0), net = conv([3, 3], hidden = 4, softplus)
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Made;
+use super::{Level, Made};
 use crate::backend::cpu::elementwise::{map_biased_rows, transpose};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Buffer, Pass};
@@ -43,6 +43,16 @@ impl<E: Scalar> Activations<E> {
     }
 }
 
+impl Level {
+    /// The bias of the units that it makes at those places.
+    fn bias<E: Scalar>(&self, pass: &mut Pass<'_, E>, places: Range<usize>) -> Buffer<E> {
+        let mut bias = pass.take(places.len());
+        let (all, order) = (self.layer.bias(pass), &self.above.order()[places]);
+        bias.iter_mut().zip(order).for_each(|(v, &unit)| *v = all[unit]);
+        bias
+    }
+}
+
 impl Made {
     /// The places of the features among all units.
     pub(super) fn places(&self) -> Range<usize> {
@@ -77,29 +87,33 @@ impl Made {
         let rows = at.rows;
         let (last, hidden) = self.split();
         let inputs = self.context + self.features;
-        for layer in hidden {
-            let (seen, opened) = (layer.below.below(degrees.end), layer.above.of(&degrees));
-            let (below, above) = at.units.split_at_mut(layer.above_start() * rows);
-            let below = &below[layer.below_start * rows..][..seen.len() * rows];
+        for level in hidden {
+            let (seen, opened) = (level.below.below(degrees.end), level.above.of(&degrees));
+            let (below, above) = at.units.split_at_mut(level.above_start() * rows);
+            let below = &below[level.below_start * rows..][..seen.len() * rows];
             let above = &mut above[opened.start * rows..opened.end * rows];
-            let weight = layer.weight(pass).part(opened.clone(), seen.clone());
+            let weight = level.layer.matrix(pass, &self.weights);
+            let weight = weight.part(opened.clone(), seen.clone());
             multiply(above, Into::Replace, weight, Matrix::new(below, seen.len(), rows));
-            let bias = &pass.derived(&layer.sorted_bias)[opened.clone()];
             let slopes = match at.slopes.len() {
                 0 => &mut [],
                 _ => {
-                    let start = layer.above_start() - inputs;
+                    let start = level.above_start() - inputs;
                     &mut at.slopes[(start + opened.start) * rows..(start + opened.end) * rows]
                 }
             };
-            self.activation.apply_by_unit(above, slopes, bias);
+            let bias = level.bias(pass, opened);
+            self.activation.apply_by_unit(above, slopes, &bias);
+            pass.give(bias);
         }
         let (seen, opened) = (last.below.below(degrees.end), last.above.of(&degrees));
         let below = &at.units[last.below_start * rows..][..seen.len() * rows];
         let mut output = pass.take(opened.len() * rows);
-        let weight = last.weight(pass).part(opened.clone(), seen.clone());
+        let weight = last.layer.matrix(pass, &self.weights).part(opened.clone(), seen.clone());
         multiply(&mut output, Into::Replace, weight, Matrix::new(below, seen.len(), rows));
-        map_biased_rows(&mut output, &pass.derived(&last.sorted_bias)[opened.clone()], |v| v);
+        let bias = last.bias(pass, opened.clone());
+        map_biased_rows(&mut output, &bias, |v| v);
+        pass.give(bias);
         // One feature's `each × rows` after the other become `rows × each`.
         let size = self.each * rows;
         let parameters = at.parameters[opened.start * rows..].chunks_exact_mut(size.max(1));

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Activations, Layer, Made};
-use crate::backend::cpu::elementwise::{multiply_by, transpose};
+use super::{Activations, Level, Made};
+use crate::backend::cpu::elementwise::{add, multiply_by, transpose};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Buffer, Pass};
 use crate::Scalar;
@@ -14,13 +14,6 @@ pub(crate) struct Cotangents<E> {
     /// Units × rows: as the units of [`Activations`], by what the activation takes, and then the
     /// output.
     units: Buffer<E>,
-}
-
-impl Layer {
-    /// The weight as it is used, sorted.
-    pub(super) fn weight<'a, E: Scalar>(&self, pass: &Pass<'a, E>) -> Matrix<'a, E> {
-        Matrix::new(pass.derived(&self.sorted_weight), self.above.len(), self.below.len())
-    }
 }
 
 impl Made {
@@ -67,13 +60,13 @@ impl Made {
         degrees: Range<usize>,
     ) {
         let rows = by.rows;
-        for (i, layer) in self.layers.iter().enumerate().rev() {
-            let (closed, seeing) = (layer.below.of(&degrees), layer.above.from(degrees.start));
-            let (below, above) = by.units.split_at_mut(layer.above_start() * rows);
-            let above = &above[seeing.start * rows..layer.above.len() * rows];
-            let places = layer.below_start + closed.start..layer.below_start + closed.end;
+        for (i, level) in self.levels.iter().enumerate().rev() {
+            let (closed, seeing) = (level.below.of(&degrees), level.above.from(degrees.start));
+            let (below, above) = by.units.split_at_mut(level.above_start() * rows);
+            let above = &above[seeing.start * rows..level.above.len() * rows];
+            let places = level.below_start + closed.start..level.below_start + closed.end;
             let below = &mut below[places.start * rows..places.end * rows];
-            let weight = layer.weight(pass).part(seeing.clone(), closed);
+            let weight = level.layer.matrix(pass, &self.weights).part(seeing.clone(), closed);
             let above = Matrix::new(above, seeing.len(), rows);
             if i == 0 {
                 multiply(below, Into::Add, weight.t(), above);
@@ -88,7 +81,7 @@ impl Made {
 
     /// Adds the gradients of weights, biases and context to the pass's, and writes those of the
     /// features, `rows × features`. All degrees must be closed.
-    pub(crate) fn finish<E: Scalar>(
+    pub(crate) fn give_gradients<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
         at: Activations<E>,
@@ -96,12 +89,12 @@ impl Made {
         gradient: &mut [E],
     ) {
         let rows = by.rows;
-        for layer in &self.layers {
-            let above = &by.units[layer.above_start() * rows..][..layer.above.len() * rows];
-            let below = &at.units[layer.below_start * rows..][..layer.below.len() * rows];
-            self.weight_gradient(pass, layer, above, below);
-            let bias = pass.gradient(&layer.bias);
-            for (unit, above) in layer.above.order().iter().zip(above.chunks_exact(rows.max(1))) {
+        for level in &self.levels {
+            let above = &by.units[level.above_start() * rows..][..level.above.len() * rows];
+            let below = &at.units[level.below_start * rows..][..level.below.len() * rows];
+            self.weight_gradient(pass, level, above, below);
+            let bias = pass.gradient(level.layer.bias_slot());
+            for (unit, above) in level.above.order().iter().zip(above.chunks_exact(rows.max(1))) {
                 bias[*unit] += above.iter().copied().sum::<E>();
             }
         }
@@ -117,31 +110,28 @@ impl Made {
         pass.give(by.units);
     }
 
-    /// Adds a layer's gradient where the mask lets weights through.
+    /// Adds the gradient by a layer's weight, but for what lies under the mask in whole bands: what
+    /// lies under it elsewhere is not carried on to the parameter.
     fn weight_gradient<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
-        layer: &Layer,
+        level: &Level,
         above: &[E],
         below: &[E],
     ) {
-        let (rows, width) = (pass.rows(), layer.below.len());
+        let (rows, width) = (pass.rows(), level.below.len());
         for band in self.bands() {
-            let (opened, seen) = (layer.above.of(&band), layer.below.below(band.end).len());
-            let mut sorted = pass.take(opened.len() * seen);
-            let above =
-                Matrix::new(&above[opened.start * rows..opened.end * rows], opened.len(), rows);
+            let (opened, seen) = (level.above.of(&band), level.below.below(band.end).len());
+            let above = &above[opened.start * rows..opened.end * rows];
+            let above = Matrix::new(above, opened.len(), rows);
             let below = Matrix::new(&below[..seen * rows], seen, rows);
-            multiply(&mut sorted, Into::Replace, above, below.t());
-            let by_weight = pass.gradient(&layer.weight);
-            let each = sorted.chunks_exact(seen.max(1));
-            for (from, (place, seen)) in each.zip(layer.rows(band)) {
-                let to = &mut by_weight[layer.above.order()[place] * width..][..width];
-                for (&v, &unit) in from[..seen].iter().zip(layer.below.order()) {
-                    to[unit] += v;
-                }
-            }
-            pass.give(sorted);
+            let mut product = pass.take(opened.len() * seen);
+            multiply(&mut product, Into::Replace, above, below.t());
+            let by_weight = self.weights.gradient(pass, level.layer.weight());
+            let by_weight = &mut by_weight[opened.start * width..opened.end * width];
+            let from = product.chunks_exact(seen.max(1));
+            by_weight.chunks_exact_mut(width).zip(from).for_each(|(to, from)| add(to, from));
+            pass.give(product);
         }
     }
 }

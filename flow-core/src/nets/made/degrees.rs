@@ -9,6 +9,7 @@ use std::ops::Range;
 /// Sorted, these are the first ones.
 #[derive(Clone, Debug)]
 pub(super) struct Units {
+    degrees: Vec<usize>,
     /// Which unit stands at each place.
     order: Vec<usize>,
     /// How many units have at most each degree.
@@ -40,16 +41,27 @@ impl Units {
         let mut order: Vec<usize> = (0..degrees.len()).collect();
         order.sort_by_key(|&unit| degrees[unit]);
         let upto = (0..=most).map(|k| degrees.iter().filter(|&&degree| degree <= k).count());
-        Self { upto: upto.collect(), order }
+        Self { upto: upto.collect(), order, degrees }
     }
 
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
+    pub(super) fn degree(&self, unit: usize) -> usize {
+        self.degrees[unit]
+    }
+
     /// The unit that stands at each place.
     pub(super) fn order(&self) -> &[usize] {
         &self.order
+    }
+
+    /// The place of each unit.
+    pub(super) fn places(&self) -> Vec<usize> {
+        let mut places = vec![0; self.len()];
+        self.order.iter().enumerate().for_each(|(place, &unit)| places[unit] = place);
+        places
     }
 
     /// The places of units below that degree.
@@ -90,6 +102,13 @@ mod tests {
         // A lone feature has no other to see.
         assert_eq!(Units::hidden(2, 1, 0).upto, [0, 2]);
         assert_eq!(Units::hidden(2, 1, 1).upto, [2, 2]);
+    }
+
+    #[test]
+    fn places_and_order_are_inverse() {
+        let units = Units::hidden(7, 4, 1);
+        let places = units.places();
+        assert!(units.order().iter().enumerate().all(|(place, &unit)| places[unit] == place));
     }
 
     #[test]

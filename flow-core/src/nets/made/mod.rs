@@ -7,8 +7,11 @@
 
 use std::ops::Range;
 
-use super::{Activation, LastLayer};
-use crate::engine::{Builder, Derived, Parameter, Start, Values};
+use super::layer::{check_hidden, Layer, Place};
+use super::weights::{Mask, Weights};
+use super::{Activation, LastLayer, NetOptions};
+use crate::engine::{Builder, State, Values};
+use crate::lipschitz::limit::Part;
 use crate::{FlowError, Result, Scalar};
 use degrees::Units;
 
@@ -31,25 +34,22 @@ const BAND: usize = 128;
 /// its input, and greater in the last layer. A context follows the features as input, with degree 0;
 /// hidden unit `j` then has degree `j mod d`.
 ///
-/// Parameters: `0.weight` \[out, in\], `0.bias` \[out\], `1.weight`, … under the scope that the block
-/// opens. What stands in a weight under its mask is never read, and its gradient is 0.
+/// Parameters stand under `net.`, from `net.0.weight` \[out, in\] and `net.0.bias` \[out\] on. What
+/// stands in a weight under its mask is never read, and its gradient is 0.
 #[derive(Clone, Debug)]
 pub struct Made {
     features: usize,
     context: usize,
     each: usize,
-    layers: Vec<Layer>,
+    levels: Vec<Level>,
     activation: Activation,
+    weights: Weights,
     bands: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Debug)]
-struct Layer {
-    weight: Parameter,
-    bias: Parameter,
-    /// The weight with its units sorted on both sides, and zeros under the mask.
-    sorted_weight: Derived,
-    sorted_bias: Derived,
+struct Level {
+    layer: Layer,
     /// The units it reads, and where they start among all.
     below: Units,
     below_start: usize,
@@ -57,18 +57,10 @@ struct Layer {
     above: Units,
 }
 
-impl Layer {
+impl Level {
     /// Where the units it makes start among all.
     fn above_start(&self) -> usize {
         self.below_start + self.below.len()
-    }
-
-    /// For the units it makes with one of those degrees: their place and how many units each sees.
-    fn rows(&self, degrees: Range<usize>) -> impl Iterator<Item = (usize, usize)> + '_ {
-        degrees.flat_map(move |degree| {
-            let seen = self.below.below(degree + 1).end;
-            self.above.of(&(degree..degree + 1)).map(move |place| (place, seen))
-        })
     }
 }
 
@@ -77,7 +69,8 @@ impl Made {
     /// those widths; `context` numbers a row are seen by all.
     ///
     /// # Errors
-    /// [`FlowError::Option`] for no features and for a hidden layer of width 0.
+    /// [`FlowError::Option`] for no features, for a hidden layer of width 0, and for a Lipschitz
+    /// constant that is not a finite number above 0.
     pub fn new<E: Scalar>(
         builder: &mut Builder<E>,
         features: usize,
@@ -86,41 +79,41 @@ impl Made {
         last: LastLayer<'_>,
         hidden: &[usize],
         activation: Activation,
-        zero_init: bool,
+        options: NetOptions,
     ) -> Result<Self> {
         if features == 0 {
             return Err(FlowError::option("features of a masked net", 0, "at least 1"));
         }
-        if let Some(i) = hidden.iter().position(|&width| width == 0) {
-            return Err(FlowError::option(format!("width of hidden layer {i}"), 0, "at least 1"));
-        }
-        let mut levels = vec![Units::inputs(features, context)];
-        levels.extend(hidden.iter().map(|&width| Units::hidden(width, features, context)));
-        levels.push(Units::outputs(features, each));
-        let mut below_start = 0;
-        let mut layers = Vec::with_capacity(levels.len() - 1);
-        for (i, pair) in levels.windows(2).enumerate() {
-            let (inputs, outputs) = (pair[0].len(), pair[1].len());
-            let limit = 1.0 / (inputs.max(1) as f64).sqrt();
-            let (weight, bias) = if last.zero && zero_init && i + 2 == levels.len() {
-                let bias = (0..outputs).map(|output| E::of((last.bias)(output))).collect();
-                (Start::Constant(0.0), Start::Values(bias))
-            } else {
-                (Start::Uniform(limit), Start::Uniform(limit))
-            };
-            layers.push(builder.scope(i, |b| Layer {
-                weight: b.parameter("weight", &[outputs, inputs], weight),
-                bias: b.parameter("bias", &[outputs], bias),
-                sorted_weight: b.derived(outputs * inputs),
-                sorted_bias: b.derived(outputs),
-                below: pair[0].clone(),
-                below_start,
-                above: pair[1].clone(),
-            }));
-            below_start += inputs;
-        }
-        let bands = bands(features, hidden);
-        Ok(Self { features, context, each, layers, activation, bands })
+        check_hidden(hidden)?;
+        let mut units = vec![Units::inputs(features, context)];
+        units.extend(hidden.iter().map(|&width| Units::hidden(width, features, context)));
+        units.push(Units::outputs(features, each));
+        let mut weights = Weights::new(options);
+        builder.scope("net", |builder| {
+            let (count, mut below_start) = (units.len() - 1, 0);
+            let mut levels = Vec::with_capacity(count);
+            for (i, pair) in units.windows(2).enumerate() {
+                let (below, above) = (pair[0].clone(), pair[1].clone());
+                let last = if i + 1 == count { options.last(last) } else { None };
+                let layer = builder.scope(i, |b| {
+                    let mask = Mask {
+                        kept: &|output, input| above.degree(output) >= below.degree(input),
+                        rows: above.places(),
+                        columns: below.places(),
+                    };
+                    let sizes = (below.len(), above.len());
+                    Layer::new(b, &mut weights, sizes, Place { window: None, last }, Some(mask))
+                });
+                let width = below.len();
+                levels.push(Level { layer, below, below_start, above });
+                below_start += width;
+            }
+            let gain = |i| if i == 0 { 1.0 } else { activation.lipschitz() };
+            let parts = (0..count).map(|i| Part::Layer { weight: i, gain: gain(i) });
+            weights.limit(builder, parts.collect())?;
+            let bands = bands(features, hidden);
+            Ok(Self { features, context, each, levels, activation, weights, bands })
+        })
     }
 
     /// All degrees from 0 on, in bands that are opened together where all inputs are known.
@@ -128,26 +121,23 @@ impl Made {
         self.bands.iter().cloned()
     }
 
-    /// Sorts the weights.
     pub(crate) fn prepare<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
-        for layer in &self.layers {
-            let width = layer.below.len();
-            let (weight, bias) = (values.parameter(&layer.weight), values.parameter(&layer.bias));
-            let sorted = layer.sorted_weight.of_mut(derived);
-            sorted.fill(E::zero());
-            for (place, seen) in layer.rows(0..self.features + 1) {
-                let row = &weight[layer.above.order()[place] * width..];
-                let to = &mut sorted[place * width..][..seen];
-                to.iter_mut().zip(layer.below.order()).for_each(|(v, &unit)| *v = row[unit]);
-            }
-            let sorted = layer.sorted_bias.of_mut(derived);
-            sorted.iter_mut().zip(layer.above.order()).for_each(|(v, &unit)| *v = bias[unit]);
-        }
+        self.weights.prepare(values, derived);
+    }
+
+    /// Carries the gradients by the sorted weights on to the parameters.
+    pub(crate) fn finish<E: Scalar>(
+        &self,
+        state: &State<E>,
+        derived_gradient: &[E],
+        gradient: &mut [E],
+    ) {
+        self.weights.finish(state, derived_gradient, gradient);
     }
 
     /// The last layer, and those before it.
-    fn split(&self) -> (&Layer, &[Layer]) {
-        let (last, hidden) = self.layers.split_last().expect("a net has at least one layer");
+    fn split(&self) -> (&Level, &[Level]) {
+        let (last, hidden) = self.levels.split_last().expect("a net has at least one layer");
         (last, hidden)
     }
 }

@@ -4,9 +4,19 @@ use crate::{Memory, Noise};
 
 /// A net of two numbers a feature, with random weights.
 fn net(features: usize, context: usize, hidden: &[usize]) -> (Made, Layout, State<f64>) {
+    net_with(NetOptions::default(), features, context, hidden)
+}
+
+fn net_with(
+    options: NetOptions,
+    features: usize,
+    context: usize,
+    hidden: &[usize],
+) -> (Made, Layout, State<f64>) {
     let mut builder = Builder::new(3);
-    let last = LastLayer { zero: false, bias: &|_| 0.0 };
-    let made = Made::new(&mut builder, features, context, 2, last, hidden, Activation::Swish, true);
+    let last = LastLayer { start: &|_| None };
+    let made =
+        Made::new(&mut builder, features, context, 2, last, hidden, Activation::Swish, options);
     let (layout, mut state) = builder.finish();
     let made = made.unwrap();
     prepare(&made, &mut state);
@@ -52,18 +62,20 @@ fn kept(
 /// The net as nested loops, one row at a time.
 fn slow(net: &Made, state: &State<f64>, x: &[f64], context: &[f64]) -> Vec<f64> {
     let mut below = [x, context].concat();
-    for (l, layer) in net.layers.iter().enumerate() {
-        let weight = state.values.parameter(&layer.weight);
-        let bias = state.values.parameter(&layer.bias);
+    let mut rest = &state.values.parameters[..];
+    for (l, level) in net.levels.iter().enumerate() {
+        let (weight, tail) = rest.split_at(level.below.len() * level.above.len());
+        let (bias, tail) = tail.split_at(level.above.len());
+        rest = tail;
         below = (0..bias.len())
             .map(|o| {
                 let mut sum = bias[o];
                 for (i, value) in below.iter().enumerate() {
-                    if kept(x.len(), context.len(), l, net.layers.len(), o, i) {
+                    if kept(x.len(), context.len(), l, net.levels.len(), o, i) {
                         sum += weight[o * below.len() + i] * value;
                     }
                 }
-                if l + 1 == net.layers.len() {
+                if l + 1 == net.levels.len() {
                     sum
                 } else {
                     sum / (1.0 + (-sum).exp())
@@ -153,6 +165,7 @@ fn product(
 ) -> (Vec<f64>, Vec<f64>) {
     let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
     gradients.parameters.resize(state.values.parameters.len(), 0.0);
+    gradients.derived.resize(state.derived.len(), 0.0);
     gradients.context.resize(context.len(), 0.0);
     let mut pass =
         Pass::new(rows, state, context, &mut workspace, &mut gradients).keeping(Memory::Stored);
@@ -166,34 +179,9 @@ fn product(
         });
     }
     net.bands().rev().for_each(|band| net.close(&pass, &at, &mut by, band));
-    net.finish(&mut pass, at, by, &mut by_x);
+    net.give_gradients(&mut pass, at, by, &mut by_x);
+    net.finish(state, &gradients.derived, &mut gradients.parameters);
     (by_x, gradients.parameters)
-}
-
-#[test]
-fn numbers_under_a_mask_do_not_matter() {
-    for (features, context, hidden) in CASES {
-        let (net, layout, mut state) = net(features, context, hidden);
-        let (x, c) = (numbers(3 * features, 1), numbers(3 * context, 2));
-        let before = outputs(&net, &state, 3, &x, &c, net.bands());
-        let (by_x, by_parameters) = product(&net, &state, 3, &x, &c);
-        let weights = layout.entries.iter().filter(|entry| entry.shape.len() == 2);
-        let mut masked = 0;
-        for (l, entry) in weights.enumerate() {
-            let width = entry.shape[1];
-            for (i, at) in entry.range.clone().enumerate() {
-                if !kept(features, context, l, net.layers.len(), i / width, i % width) {
-                    assert_eq!(by_parameters[at], 0.0, "gradient under the mask of layer {l}");
-                    state.values.parameters[at] = f64::NAN;
-                    masked += 1;
-                }
-            }
-        }
-        assert!(masked > 0 || features == 1);
-        prepare(&net, &mut state);
-        assert_eq!(outputs(&net, &state, 3, &x, &c, net.bands()), before);
-        assert_eq!(product(&net, &state, 3, &x, &c), (by_x, by_parameters));
-    }
 }
 
 #[test]
@@ -221,10 +209,65 @@ fn a_feature_sees_those_before_it_and_no_other() {
 }
 
 #[test]
+fn numbers_under_a_mask_do_not_matter() {
+    let options = NetOptions { lipschitz: Some(0.5), weight_norm: true, ..Default::default() };
+    for (features, context, hidden) in CASES {
+        for options in [NetOptions::default(), options] {
+            let (net, layout, mut state) = net_with(options, features, context, hidden);
+            let (x, c) = (numbers(3 * features, 1), numbers(3 * context, 2));
+            let before = outputs(&net, &state, 3, &x, &c, net.bands());
+            let (by_x, by_parameters) = product(&net, &state, 3, &x, &c);
+            let weights = layout.entries.iter().filter(|entry| entry.shape.len() == 2);
+            let mut masked = 0;
+            for (l, entry) in weights.enumerate() {
+                let width = entry.shape[1];
+                for (i, at) in entry.range.clone().enumerate() {
+                    if !kept(features, context, l, net.levels.len(), i / width, i % width) {
+                        assert_eq!(by_parameters[at], 0.0, "gradient under the mask of layer {l}");
+                        state.values.parameters[at] = f64::NAN;
+                        masked += 1;
+                    }
+                }
+            }
+            assert!(masked > 0);
+            prepare(&net, &mut state);
+            assert_eq!(outputs(&net, &state, 3, &x, &c, net.bands()), before);
+            assert_eq!(product(&net, &state, 3, &x, &c), (by_x, by_parameters));
+        }
+    }
+}
+
+#[test]
+fn a_limit_counts_what_the_masks_leave() {
+    let options = NetOptions { lipschitz: Some(1e6), ..NetOptions::default() };
+    let (net, layout, mut state) = net_with(options, 4, 0, &[9, 6]);
+    let x = numbers(4, 1);
+    let free = outputs(&net, &state, 1, &x, &[], net.bands());
+    for (l, entry) in layout.entries.iter().filter(|entry| entry.shape.len() == 2).enumerate() {
+        for (i, at) in entry.range.clone().enumerate() {
+            let (out, input) = (i / entry.shape[1], i % entry.shape[1]);
+            let far = if kept(4, 0, l, 3, out, input) { 1.0 } else { 1e9 };
+            state.values.parameters[at] *= far;
+        }
+    }
+    prepare(&net, &mut state);
+    assert_eq!(outputs(&net, &state, 1, &x, &[], net.bands()), free);
+
+    state.values.parameters.iter_mut().for_each(|p| *p *= 1e3);
+    prepare(&net, &mut state);
+    let widths = [(9, 4), (6, 9), (8, 6)];
+    let norms = widths.iter().enumerate().map(|(i, &(outputs, inputs))| {
+        crate::lipschitz::norm::norm(net.weights.used(&state, i), outputs, inputs)
+    });
+    let product = norms.product::<f64>() * Activation::Swish.lipschitz().powi(2);
+    assert!(product <= 1e6 && product > 0.999e6, "{product}");
+}
+
+#[test]
 fn names_and_starts_are_those_of_the_language() {
     let mut b = Builder::<f64>::new(1);
-    let last = LastLayer { zero: true, bias: &|i| i as f64 };
-    let made = b.scope("net", |b| Made::new(b, 3, 1, 2, last, &[8], Activation::Relu, true));
+    let last = LastLayer { start: &|i| Some(i as f64) };
+    let made = Made::new(&mut b, 3, 1, 2, last, &[8], Activation::Relu, NetOptions::default());
     let (layout, state) = b.finish();
     let names: Vec<_> = layout.entries.iter().map(|e| (e.name.as_str(), e.shape.clone())).collect();
     assert_eq!(
@@ -246,9 +289,18 @@ fn names_and_starts_are_those_of_the_language() {
 #[test]
 fn impossible_nets_are_errors() {
     for (features, hidden, says) in [(3, &[4, 0][..], "hidden layer 1 is 0"), (0, &[4], "is 0")] {
-        let last = LastLayer { zero: true, bias: &|_| 0.0 };
+        let last = LastLayer { start: &|_| Some(0.0) };
         let mut b = Builder::<f32>::new(0);
-        let made = Made::new(&mut b, features, 0, 2, last, hidden, Activation::Relu, true);
+        let made = Made::new(
+            &mut b,
+            features,
+            0,
+            2,
+            last,
+            hidden,
+            Activation::Relu,
+            NetOptions::default(),
+        );
         let error = made.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
