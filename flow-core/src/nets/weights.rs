@@ -187,12 +187,15 @@ impl Weight {
         }
     }
 
+    /// Numbers of an output.
+    fn columns(&self) -> usize {
+        self.map.inputs * self.map.window.taps()
+    }
+
     /// Where an entry of the parameter stands in the matrix: kernels are `[inputs, taps]` in the
     /// parameter and `[taps, inputs]` in a row. No kernel has a mask.
-    fn place(&self, entry: usize) -> usize {
-        let (inputs, taps) = (self.map.inputs, self.map.window.taps());
-        let columns = inputs * taps;
-        let (row, column) = (entry / columns, entry % columns);
+    fn place(&self, row: usize, column: usize) -> usize {
+        let (inputs, taps, columns) = (self.map.inputs, self.map.window.taps(), self.columns());
         match &self.mask {
             Some(mask) => mask.rows[row] * columns + mask.columns[column],
             None => row * columns + column % taps * inputs + column / taps,
@@ -211,7 +214,7 @@ impl Weight {
 
     /// The norm of what counts of a row.
     fn norm<E: Scalar>(&self, values: &Values<E>, row: usize) -> E {
-        let columns = self.parameter.len() / self.map.outputs;
+        let columns = self.columns();
         let numbers = values.parameter(&self.parameter);
         let kept = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
         let squares = kept.map(|i| numbers[i] * numbers[i]).sum::<E>();
@@ -221,13 +224,15 @@ impl Weight {
 
     fn shape<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
         let Some(shaped) = &self.shaped else { return };
-        let columns = self.parameter.len() / self.map.outputs.max(1);
+        let columns = self.columns();
         let out = shaped.of_mut(derived);
         let numbers = values.parameter(&self.parameter);
         for row in 0..self.map.outputs {
             let stretch = self.stretch(values, row);
-            for i in row * columns..(row + 1) * columns {
-                out[self.place(i)] = if self.kept(i) { stretch * numbers[i] } else { E::zero() };
+            for column in 0..columns {
+                let i = row * columns + column;
+                let value = if self.kept(i) { stretch * numbers[i] } else { E::zero() };
+                out[self.place(row, column)] = value;
             }
         }
     }
@@ -235,22 +240,25 @@ impl Weight {
     /// Carries the gradient by the matrix on to the parameters. With `W = g·v/‖v‖` that by `g` is
     /// `⟨G, v⟩/‖v‖`, and that by `v` is `g/‖v‖·(G − v·⟨G, v⟩/‖v‖²)`.
     fn finish<E: Scalar>(&self, values: &Values<E>, by_matrix: &[E], gradient: &mut [E]) {
-        let columns = self.parameter.len() / self.map.outputs.max(1);
+        let columns = self.columns();
         let numbers = values.parameter(&self.parameter);
         for row in 0..self.map.outputs {
-            let entries = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
+            let start = row * columns;
+            let entries = (0..columns).filter(|column| self.kept(start + column));
             let (mut stretch, mut along) = (E::one(), E::zero());
             if let Some(length) = &self.length {
                 let norm = self.norm(values, row);
                 stretch = values.parameter(length)[row] / norm;
-                let product = entries.clone().map(|i| by_matrix[self.place(i)] * numbers[i]);
+                let product =
+                    entries.clone().map(|i| by_matrix[self.place(row, i)] * numbers[start + i]);
                 let by_length = product.sum::<E>() / norm;
                 length.of_mut(gradient)[row] += by_length;
                 along = by_length / norm;
             }
             let by_parameter = self.parameter.of_mut(gradient);
             for i in entries {
-                by_parameter[i] += stretch * (by_matrix[self.place(i)] - along * numbers[i]);
+                let by_entry = by_matrix[self.place(row, i)] - along * numbers[start + i];
+                by_parameter[start + i] += stretch * by_entry;
             }
         }
     }
