@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use dfdx::prelude::{Const, Cpu, Dim, NoneTape, Tape, Tensor, TensorFromVec};
 
-use crate::engine::{adds_to, check, split, Direction, Given, JoinTape, Operator};
+use crate::engine::{adds_to, check, ordered, Direction, Given, JoinTape, Operator};
 use crate::{Architecture, Context, Event, Flow, FlowError, Memory, Noise, Result, Scalar, Vector};
 
 /// A batch of what a flow models, for `N` rows and a tape `T`.
@@ -82,7 +82,7 @@ pub trait NormalizingFlow {
         x: Data<Self, N, T>,
     ) -> Result<(Latents<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
         let view = self.view()?;
-        let (x, tape) = split(x);
+        let (x, tape) = ordered(x)?;
         let tape = tape.join(view.take_tape());
         view.operator()?.map::<EventOf<Self>, LatentOf<Self>, N, _>(Direction::Forward, x, tape)
     }
@@ -96,7 +96,7 @@ pub trait NormalizingFlow {
         z: Latents<Self, N, T>,
     ) -> Result<(Data<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
         let view = self.view()?;
-        let (z, tape) = split(z);
+        let (z, tape) = ordered(z)?;
         let tape = tape.join(view.take_tape());
         view.operator()?.map::<LatentOf<Self>, EventOf<Self>, N, _>(Direction::Inverse, z, tape)
     }
@@ -110,7 +110,7 @@ pub trait NormalizingFlow {
         x: Data<Self, N, T>,
     ) -> Result<Numbers<Self, N, Joined<Self, T>>> {
         let view = self.view()?;
-        let (x, tape) = split(x);
+        let (x, tape) = ordered(x)?;
         let tape = tape.join(view.take_tape());
         view.operator()?.log_prob(x, tape)
     }
@@ -154,9 +154,9 @@ pub trait NormalizingFlow {
     }
 }
 
-type EventOf<F> =
+pub(crate) type EventOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Event;
-type LatentOf<F> =
+pub(crate) type LatentOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Latent;
 
 use num_traits::Zero;
@@ -196,15 +196,15 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
     where
         A: Architecture<E, Context = Vector<C>>,
     {
-        let (context, tape) = split(context);
-        let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
-        let given = crate::engine::read(context, "context", C).map(|rows| Given {
-            rows: rows.into(),
-            width: C,
-            gradient,
+        let mut tape = None;
+        let given = ordered(context).and_then(|(context, its)| {
+            tape = Some(its);
+            let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
+            let rows = crate::engine::read(context, "context", C)?.into();
+            Ok(Given { rows, width: C, gradient })
         });
         let Self { flow, memory, temperature, noise, .. } = self;
-        View { flow, given, tape: Cell::new(Some(tape)), memory, temperature, noise }
+        View { flow, given, tape: Cell::new(tape), memory, temperature, noise }
     }
 }
 
@@ -243,7 +243,18 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         given.spread(A::NAME, A::Context::SIZE, rows)
     }
 
-    fn draw(&self, rows: usize, noise: &mut Noise, log_prob: Option<&mut [E]>) -> Result<Vec<E>> {
+    /// Whether optimisers would change the base distribution.
+    pub(crate) fn trains_base(&self) -> bool {
+        self.flow.parameters().any(|p| !p.frozen && p.name.starts_with("base."))
+    }
+
+    /// Samples of the base distribution; their log-probabilities are added to `log_prob`.
+    pub(crate) fn draw(
+        &self,
+        rows: usize,
+        noise: &mut Noise,
+        log_prob: Option<&mut [E]>,
+    ) -> Result<Vec<E>> {
         if rows == 0 {
             return Err(FlowError::EmptyBatch { what: "sample".into() });
         }

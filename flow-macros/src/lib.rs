@@ -91,7 +91,7 @@ mod tests;
 /// | `linear(lu)`, `conv1x1(lu)` | y = P·L·U·x | vectors, images |
 /// | `linear(orthogonal)`, `linear(householder(count))`, `conv1x1(orthogonal)` | a product of reflections, `d` of them or `count` | vectors, images |
 /// | `linear(dense)`, `linear(svd)`, `conv1x1(dense)` | y = W·x; y = U·S·Vᵀ·x | vectors, images |
-/// | `invertible_conv(kernel)` | squeeze, then a matrix at every pixel | images |
+/// | `invertible_conv(kernel, kappa = 1.0)` | squeeze, then a matrix at every pixel, at the start kappa·I | images |
 /// | `additive_coupling(keep, net)` | b + t(a) | both |
 /// | `affine_coupling(keep, scale = exp, net)` | b·g(s(a)) + t(a) | both |
 /// | `spline_coupling(keep, bins = 8, bound = 3.0, net)` | a rational-quadratic spline of b | both |
@@ -114,7 +114,7 @@ mod tests;
 /// error.
 ///
 /// **Scales.** `exp`: exp(s). `tanh(limit)`: exp(limit·tanh(s/limit)). `sigmoid(low, high, shift =
-/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`.
+/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`, in couplings.
 ///
 /// **Nets.** `mlp([widths], activation)` on vectors, `conv([kernels], hidden, activation)` on
 /// images, `resnet(blocks, hidden, activation)` on both, `made([widths], activation)` in

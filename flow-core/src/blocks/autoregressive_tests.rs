@@ -3,13 +3,11 @@ use std::marker::PhantomData;
 
 use super::*;
 use crate::blocks::Inverted;
+use crate::engine::{Gradients, Workspace};
 use crate::nets::{Activation, NetOptions};
 use crate::testing::{check_laws, Make};
 use crate::transforms::{Affine, Scale, Spline};
-use crate::LogDet;
-
-#[path = "autoregressive_oracle.rs"]
-mod oracle;
+use crate::{LogDet, Noise};
 
 // As in the tests of couplings: what varies within one type of block stands here.
 thread_local! {
@@ -93,6 +91,72 @@ fn affine_blocks_obey_the_laws() {
 #[test]
 fn spline_blocks_obey_the_laws() {
     laws::<Spline>();
+}
+
+/// The sequential direction as it should not be done: the whole net for each feature, at whose end
+/// one more feature is right.
+fn slow<E: Scalar, T: Transform>(
+    block: &MaskedAutoregressive<T>,
+    pass: &mut Pass<'_, E>,
+    z: &[E],
+    log_det: &mut [E],
+) -> Vec<E> {
+    let (rows, features) = (pass.rows(), block.features);
+    let mut x = vec![E::zero(); z.len()];
+    for _ in 0..features {
+        let mut at = block.net.start(pass, &x);
+        block.net.bands().for_each(|degrees| block.net.open(pass, &mut at, degrees));
+        log_det.fill(E::zero());
+        for feature in 0..features {
+            let (value, parameters) = block.net.feature(&mut at, feature);
+            let column = z[feature..].iter().step_by(features);
+            value.iter_mut().zip(column).for_each(|(v, &z)| *v = z);
+            block.transform.inverse(value, parameters, log_det);
+        }
+        transpose(block.net.features(&at), rows, &mut x);
+        at.give(pass);
+    }
+    x
+}
+
+fn sequence_is_slow_loop<E: Scalar, T: Transform + Copy>(transform: T, tolerance: f64) {
+    for (features, context, hidden) in
+        [(1, 0, &[4][..]), (2, 3, &[5]), (6, 0, &[4, 9]), (9, 2, &[300, 260])]
+    {
+        let mut b = Builder::<E>::new(4);
+        let block = block(&mut b, features, context, hidden, transform).unwrap();
+        let (_, mut state) = b.finish();
+        let noise = Noise::seed(2);
+        for (i, p) in state.values.parameters.iter_mut().enumerate() {
+            *p += E::of(0.1 * noise.normal(i as u64));
+        }
+        let State { values, derived, .. } = &mut state;
+        block.prepare(values, derived).unwrap();
+        for rows in [1, 7] {
+            let (mut z, mut given) =
+                (vec![E::zero(); rows * features], vec![E::zero(); rows * context]);
+            noise.named("z").fill_normal(0, &mut z);
+            noise.named("context").fill_normal(0, &mut given);
+            let (mut workspace, mut none) = (Workspace::default(), Gradients::default());
+            let mut pass = Pass::new(rows, &state, &given, &mut workspace, &mut none);
+            let (mut want_log, mut got_log) = (vec![E::zero(); rows], vec![E::zero(); rows]);
+            let want = slow(&block, &mut pass, &z, &mut want_log);
+            block.inverse(&mut pass, &mut z, &mut got_log).unwrap();
+            for (got, want) in z.iter().zip(&want).chain(got_log.iter().zip(&want_log)) {
+                let (got, want) = (got.as_f64(), want.as_f64());
+                let error = (got - want).abs() / want.abs().max(1.0);
+                assert!(error < tolerance, "{features}, {hidden:?}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sequence_is_the_whole_net_for_each_feature() {
+    sequence_is_slow_loop::<f64, _>(Affine::new(Scale::Exp), 1e-12);
+    sequence_is_slow_loop::<f32, _>(Affine::new(Scale::Exp), 2e-5);
+    sequence_is_slow_loop::<f64, _>(Spline::new(5, 2.0), 1e-12);
+    sequence_is_slow_loop::<f32, _>(Spline::new(5, 2.0), 2e-5);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //!   of `features` numbers, and its log-determinant counts every pixel.
 //! - What depends on the weights alone is computed in [`prepare`](crate::Block::prepare), where
 //!   loaded buffers are checked too; weights that are not finite spread, they never panic.
-//! - A composite ([`Repeat`], [`Level`], [`LastLevel`]) has no weights of its own and calls its
+//! - A composite ([`Repeat`], [`Level`], [`LastLevel`], [`DualCoupling`]) has no weights of its own and calls its
 //!   children through the pass, so that the engine sees every leaf.
 //!
 //! ```
@@ -27,15 +27,25 @@ mod autoregressive;
 mod coupling;
 mod dense;
 mod diagonal;
+mod dual_coupling;
 mod features;
+mod haar;
 mod householder;
 mod inverted;
+mod invertible_conv;
 mod level;
+mod linear_dense;
 mod linear_lu;
+mod linear_svd;
+#[cfg(test)]
+mod linear_tests;
+mod lu;
 mod moments;
 mod on_tape;
 mod permutation;
 mod permute;
+mod rearrange;
+mod reflections;
 mod repeat;
 mod rotation;
 mod split;
@@ -46,12 +56,18 @@ pub use actnorm::ActNorm;
 pub use autoregressive::MaskedAutoregressive;
 pub use coupling::Coupling;
 pub use diagonal::Diagonal;
+pub use dual_coupling::DualCoupling;
+pub use haar::Haar;
 pub use householder::Householder;
 pub use inverted::Inverted;
+pub use invertible_conv::InvertibleConv;
 pub use level::{LastLevel, Level};
+pub use linear_dense::LinearDense;
 pub use linear_lu::LinearLu;
+pub use linear_svd::LinearSvd;
 pub use on_tape::{OnTape, TensorBlock};
 pub use permute::Permute;
+pub use rearrange::Rearrange;
 pub use repeat::Repeat;
 pub use split::Split;
 pub use standardize::Standardize;

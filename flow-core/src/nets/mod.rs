@@ -13,6 +13,7 @@ mod dfdx_net;
 mod feed_forward;
 mod layer;
 mod made;
+mod mexican_hat;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -22,6 +23,7 @@ pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
 pub(crate) use made::Activations;
 pub use made::Made;
+pub use mexican_hat::MexicanHat;
 
 /// How the outputs of a conditioner's last layer start.
 #[derive(Clone, Copy)]

@@ -14,36 +14,41 @@ const KEEP: Argument = Argument::optional(
     ]),
 );
 
-const SCALE: Argument = Argument::with(
-    "scale",
-    Kind::OneOf(&[
-        Variant::plain("exp"),
-        Variant::with("tanh", &[Argument::required("limit", Kind::Real(Numbers::Positive))]),
-        Variant::with(
-            "sigmoid",
-            &[
-                Argument::required("low", Kind::Real(Numbers::NotNegative)),
-                Argument::required("high", Kind::Real(Numbers::Positive)),
-                Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
-            ],
-        ),
-        Variant::with("mexican_hat", &[Argument::required("m", Kind::Count(1))]).not_landed(),
-    ]),
-    "exp",
+const EXP: Variant = Variant::plain("exp");
+const TANH: Variant =
+    Variant::with("tanh", &[Argument::required("limit", Kind::Real(Numbers::Positive))]);
+const SIGMOID: Variant = Variant::with(
+    "sigmoid",
+    &[
+        Argument::required("low", Kind::Real(Numbers::NotNegative)),
+        Argument::required("high", Kind::Real(Numbers::Positive)),
+        Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
+    ],
 );
+const MEXICAN_HAT: Variant = Variant::with(
+    "mexican_hat",
+    &[
+        Argument::required("m", Kind::Count(1)),
+        Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+    ],
+);
+
+const SCALE: Argument =
+    Argument::with("scale", Kind::OneOf(&[EXP, TANH, SIGMOID, MEXICAN_HAT]), "exp");
 
 const NET: Argument = Argument::required("net", Kind::Net).named();
 const BINS: Argument = Argument::with("bins", Kind::Count(2), "8");
 const BOUND: Argument = Argument::with("bound", Kind::Real(Numbers::Positive), "3.0");
 const FACTOR: Argument = Argument::required("factor", Kind::Count(2));
 
-/// Bins and bound count for splines, the scale for affine maps.
+/// Bins and bound count for splines, the scale for affine maps. Hats have weights for each of a
+/// coupling's transformed features, which the masked net does not have.
 const AUTOREGRESSIVE: &[Argument] = &[
     Argument::required(
         "transform",
         Kind::OneOf(&[Variant::plain("affine"), Variant::with("spline", &[BINS, BOUND])]),
     ),
-    SCALE,
+    Argument::with("scale", Kind::OneOf(&[EXP, TANH, SIGMOID]), "exp"),
     NET,
 ];
 
@@ -91,10 +96,9 @@ pub(crate) const BLOCKS: &[Block] = &[
                 Variant::plain("lu"),
                 Variant::plain("orthogonal"),
                 Variant::plain("diagonal"),
-                Variant::plain("dense").not_landed(),
-                Variant::plain("svd").not_landed(),
-                Variant::with("householder", &[Argument::required("count", Kind::Count(1))])
-                    .not_landed(),
+                Variant::plain("dense"),
+                Variant::plain("svd"),
+                Variant::with("householder", &[Argument::required("count", Kind::Count(1))]),
             ]),
         )],
         on: On::Vectors,
@@ -116,16 +120,19 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::InvertibleConv,
         name: "invertible_conv",
-        arguments: &[Argument::required("kernel", Kind::Count(2))],
+        arguments: &[
+            Argument::required("kernel", Kind::Count(2)),
+            Argument::with("kappa", Kind::Real(Numbers::Positive), "1.0"),
+        ],
         on: On::Images,
         keeps_shape: false,
         facts: facts::dense,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::AdditiveCoupling,
@@ -161,7 +168,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,
@@ -244,7 +251,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Unsqueeze,
@@ -253,7 +260,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Haar,
@@ -262,7 +269,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Flatten,
@@ -271,7 +278,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::SplineActivation,

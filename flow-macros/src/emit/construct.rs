@@ -161,6 +161,14 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
                 let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
                 (kind, made)
             }
+            "householder" => {
+                let kind = quote!(#krate::blocks::Householder);
+                let count = block.arguments.choice("form").arguments.count("count");
+                let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
+                (kind, made)
+            }
+            "dense" => plain("LinearDense"),
+            "svd" => plain("LinearSvd"),
             "lu" => plain("LinearLu"),
             form => without_code(krate, form),
         },
@@ -173,6 +181,27 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
             let made = quote_spanned!(site=> #made.map(#krate::blocks::Inverted::new));
             (quote!(#krate::blocks::Inverted<#kind>), made)
         }
+        Id::DualAffineCoupling => dual_coupling(scope, block, step),
+        Id::InvertibleConv => {
+            let kind = quote!(#krate::blocks::InvertibleConv);
+            let kernel = block.arguments.count("kernel");
+            let kappa = real(block.arguments.real("kappa"));
+            let made = quote_spanned!(site=> #kind::new(builder, #shape, #kernel, #kappa));
+            (kind, made)
+        }
+        Id::Squeeze | Id::Unsqueeze => {
+            let kind = quote!(#krate::blocks::Rearrange);
+            let name = format_ident!("{}", block.row.name);
+            let factor = block.arguments.count("factor");
+            let made = quote_spanned!(site=> #kind::#name(builder, #shape, #factor));
+            (kind, made)
+        }
+        Id::Flatten => {
+            let kind = quote!(#krate::blocks::Rearrange);
+            let made = quote_spanned!(site=> #kind::flatten(builder, #shape));
+            (kind, made)
+        }
+        Id::Haar => plain("Haar"),
         _ => without_code(krate, block.row.name),
     }
 }
@@ -187,22 +216,13 @@ pub(super) fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, Tok
 fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
     let (krate, site) = (scope.krate, scope.site);
     let (transform, value, each) = match block.row.id {
-        Id::AffineCoupling => {
-            let (transform, value) = affine(krate, &block.arguments);
-            (transform, value, quote!(2))
-        }
-        Id::SplineCoupling => {
-            let (transform, value) = spline(krate, &block.arguments);
-            let bins = block.arguments.count("bins");
-            (transform, value, quote!((3 * (#bins) - 1)))
-        }
+        Id::AffineCoupling => affine(scope, block),
+        Id::SplineCoupling => spline(krate, &block.arguments),
         _ => (quote!(Additive), quote!(#krate::transforms::Additive::new()), quote!(1)),
     };
     let keep = block.keep.unwrap_or(Keep::First);
     let split = format_ident!("{}", split(keep));
-    let (inputs, outputs) = sizes(&step.input, keep);
-    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
-    let (net_kind, net) = net(scope, block.arguments.net(), &sizes, None);
+    let (net_kind, net) = conditioner(scope, block, step, keep, &each);
     let kind = quote!(#krate::blocks::Coupling<#net_kind, #krate::transforms::#transform>);
     let (shape, context) = (scope.shape(&step.input), scope.context_size());
     let made = quote_spanned! {site=>
@@ -221,9 +241,9 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
 fn autoregressive(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
     let (krate, site) = (scope.krate, scope.site);
     let choice = block.arguments.choice("transform");
-    let (transform, value) = match choice.name {
+    let (transform, value, _) = match choice.name {
         "spline" => spline(krate, &choice.arguments),
-        _ => affine(krate, &block.arguments),
+        _ => affine(scope, block),
     };
     let net = made(scope, block.arguments.net());
     let (shape, context) = (scope.shape(&step.input), scope.context_size());
@@ -234,16 +254,57 @@ fn autoregressive(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream
     (kind, made)
 }
 
-/// The name of the affine transform, and the expression that makes it.
-fn affine(krate: &TokenStream, arguments: &Arguments) -> (TokenStream, TokenStream) {
-    let scale = scale(krate, arguments.choice("scale"));
-    (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)))
+/// Two couplings in one block: the first keeps the second half.
+fn dual_coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (transform, value, each) = affine(scope, block);
+    let (first_kind, first) = conditioner(scope, block, step, Keep::Second, &each);
+    let (second_kind, second) = conditioner(scope, block, step, Keep::First, &each);
+    let kind = quote! {
+        #krate::blocks::DualCoupling<#first_kind, #second_kind, #krate::transforms::#transform>
+    };
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let made = quote_spanned! {site=>
+        #krate::blocks::DualCoupling::new(builder, #shape, #context, #value, #first, #second)
+    };
+    (kind, made)
+}
+
+/// An affine transform: its name, its value, and the numbers that each feature takes of the net.
+fn affine(scope: &Scope<'_>, block: &Block) -> (TokenStream, TokenStream, TokenStream) {
+    let krate = scope.krate;
+    let scale = scale(krate, block.arguments.choice("scale"));
+    (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
 }
 
 /// The same of a spline.
-fn spline(krate: &TokenStream, arguments: &Arguments) -> (TokenStream, TokenStream) {
+fn spline(krate: &TokenStream, arguments: &Arguments) -> (TokenStream, TokenStream, TokenStream) {
     let (bins, bound) = (arguments.count("bins"), real(arguments.real("bound")));
-    (quote!(Spline), quote!(#krate::transforms::Spline::new(#bins, #bound)))
+    let value = quote!(#krate::transforms::Spline::new(#bins, #bound));
+    (quote!(Spline), value, quote!((3 * (#bins) - 1)))
+}
+
+/// The net of a coupling with the hats of its scale, if it has any.
+fn conditioner(
+    scope: &Scope<'_>,
+    block: &Block,
+    step: &Step,
+    keep: Keep,
+    each: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (inputs, outputs) = sizes(&step.input, keep);
+    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
+    let (kind, made) = net(scope, block.arguments.net(), &sizes, None);
+    let hats = block.arguments.get("scale").map(|_| block.arguments.choice("scale"));
+    let Some(hats) = hats.filter(|scale| scale.name == "mexican_hat") else { return (kind, made) };
+    let (m, beta) = (hats.arguments.count("m"), real(hats.arguments.real("beta")));
+    let made = quote_spanned! {site=>
+        |builder, inputs, outputs, last| {
+            #krate::nets::MexicanHat::new(builder, inputs, outputs, last, #m, #beta, #made)
+        }
+    };
+    (quote!(#krate::nets::MexicanHat<#kind>), made)
 }
 
 fn split(keep: Keep) -> &'static str {
