@@ -11,6 +11,25 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 /// output is feature-major: entry `feature·p + parameter`. Data to latent is one evaluation of the
 /// net. Latent to data goes feature by feature, and each opens only those units of the net that it
 /// is the last to be seen by, so that all of them together are one evaluation as well.
+///
+/// ```
+/// use flow_core::blocks::{Inverted, MaskedAutoregressive};
+/// use flow_core::nets::{Activation, Made, NetOptions};
+/// use flow_core::transforms::{Affine, Scale};
+/// use flow_core::{Builder, Shape};
+///
+/// let mut builder = Builder::<f32>::new(0);
+/// let (shape, affine) = (Shape::vector(6), Affine::new(Scale::Exp));
+/// let block = builder.block("0", |builder| {
+///     MaskedAutoregressive::new(builder, shape, 0, affine, |builder, shape, context, each, last| {
+///         let features = shape.features();
+///         let options = NetOptions::default();
+///         Made::new(builder, features, context, each, last, &[32], Activation::Relu, options)
+///     })
+/// })?;
+/// let inverse = Inverted::new(block);
+/// # Ok::<(), flow_core::FlowError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MaskedAutoregressive<T> {
     features: usize,

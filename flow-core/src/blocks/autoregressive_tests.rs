@@ -7,7 +7,7 @@ use crate::engine::{Gradients, Workspace};
 use crate::nets::{Activation, NetOptions};
 use crate::testing::{check_laws, Make};
 use crate::transforms::{Affine, Scale, Spline};
-use crate::{LogDet, Noise};
+use crate::{LogDet, Memory, Noise};
 
 // As in the tests of couplings: what varies within one type of block stands here.
 thread_local! {
@@ -157,6 +157,31 @@ fn the_sequence_is_the_whole_net_for_each_feature() {
     sequence_is_slow_loop::<f32, _>(Affine::new(Scale::Exp), 2e-5);
     sequence_is_slow_loop::<f64, _>(Spline::new(5, 2.0), 1e-12);
     sequence_is_slow_loop::<f32, _>(Spline::new(5, 2.0), 2e-5);
+}
+
+#[test]
+fn a_context_for_others_and_batches_of_nothing_do_no_harm() {
+    let mut b = Builder::<f64>::new(4);
+    let block = block(&mut b, 3, 0, &[4], Affine::new(Scale::Exp)).unwrap();
+    let (_, mut state) = b.finish();
+    let State { values, derived, .. } = &mut state;
+    block.prepare(values, derived).unwrap();
+    for rows in [0, 2] {
+        let given = vec![f64::NAN; rows * 5];
+        let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
+        gradients.parameters.resize(state.values.parameters.len(), 0.0);
+        gradients.derived.resize(state.derived.len(), 0.0);
+        gradients.context.resize(rows * 5, 0.0);
+        let mut pass =
+            Pass::new(rows, &state, &given, &mut workspace, &mut gradients).keeping(Memory::Stored);
+        let (mut x, mut log_det) = (vec![0.5; rows * 3], vec![0.0; rows]);
+        block.forward(&mut pass, &mut x, &mut log_det).unwrap();
+        block.inverse(&mut pass, &mut x, &mut log_det).unwrap();
+        assert_eq!(x, vec![0.5; rows * 3]);
+        block.inverse_vjp(&mut pass, &mut x, &log_det).unwrap();
+        block.forward_vjp(&mut pass, &mut x, &log_det).unwrap();
+        assert!(gradients.context.iter().all(|&v| v == 0.0));
+    }
 }
 
 #[test]

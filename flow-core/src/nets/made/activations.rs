@@ -66,7 +66,9 @@ impl Made {
         let (inputs, all) = (self.context + self.features, last.above_start());
         let slopes = if pass.saving() && !hidden.is_empty() { (all - inputs) * rows } else { 0 };
         let mut units = pass.take(all * rows);
-        transpose(pass.context(), self.context, &mut units[..self.context * rows]);
+        if self.context > 0 {
+            transpose(pass.context(), self.context, &mut units[..self.context * rows]);
+        }
         transpose(x, self.features, &mut units[self.context * rows..inputs * rows]);
         Activations {
             rows,

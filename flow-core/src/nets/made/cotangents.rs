@@ -100,18 +100,20 @@ impl Made {
         }
         let (context, features) =
             by.units[..self.places().end * rows].split_at(self.context * rows);
-        let by_context = pass.context_gradient().chunks_exact_mut(self.context.max(1));
-        for (row, to) in by_context.enumerate() {
-            let from = context[row..].iter().step_by(rows);
-            to.iter_mut().zip(from).for_each(|(to, &v)| *to += v);
+        if self.context > 0 {
+            let by_context = pass.context_gradient().chunks_exact_mut(self.context);
+            for (row, to) in by_context.enumerate() {
+                let from = context[row..].iter().step_by(rows);
+                to.iter_mut().zip(from).for_each(|(to, &v)| *to += v);
+            }
         }
         transpose(features, rows, gradient);
         at.give(pass);
         pass.give(by.units);
     }
 
-    /// Adds the gradient by a layer's weight, but for what lies under the mask in whole bands: what
-    /// lies under it elsewhere is not carried on to the parameter.
+    /// Adds the gradient by a layer's weight. Of what lies under the mask, bands leave out most, and
+    /// what they take along goes no further than here.
     fn weight_gradient<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
