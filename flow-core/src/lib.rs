@@ -32,7 +32,7 @@ mod scalar;
 mod testing;
 mod view;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Invertible};
 pub use backend::Backend;
 pub use block::{Block, Component, Facts, Item, LogDet, Site};
 pub use dfdx::prelude::Cpu;

@@ -136,9 +136,4 @@ impl Variant {
     pub(crate) const fn with(name: &'static str, arguments: &'static [Argument]) -> Self {
         Self { name, arguments, landed: true }
     }
-
-    pub(crate) const fn not_landed(mut self) -> Self {
-        self.landed = false;
-        self
-    }
 }

@@ -286,11 +286,12 @@ pub(crate) const BLOCKS: &[Block] = &[
         arguments: &[
             Argument::with("bins", Kind::Count(2), "16"),
             Argument::with("slopes", Kind::Pair(Numbers::NotNegative), "(0.0, 1.0)"),
+            Argument::optional("beta", Kind::Real(Numbers::Positive)),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline_activation,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Tanh,
@@ -299,7 +300,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::tanh,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Sigmoid,
@@ -308,7 +309,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::sigmoid,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Logit,
@@ -317,7 +318,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::logit,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::NormalCdf,
@@ -326,7 +327,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::normal_cdf,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::LeakyRelu,
@@ -335,7 +336,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::leaky_relu,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Softplus,
@@ -344,7 +345,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::softplus,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Scale,
@@ -353,7 +354,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::scale,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Planar,
@@ -362,7 +363,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Radial,
@@ -371,7 +372,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Sylvester,
@@ -380,6 +381,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
 ];

@@ -28,4 +28,22 @@ laws! {
     multiscale_to_vectors: {
         Image<3, 2, 2> { squeeze(2); multiscale 2 (keep = 1/3) { actnorm; } linear(svd); }
     }
+    glow: {
+        Image<1, 4, 4> {
+            multiscale 2 {
+                squeeze(2);
+                actnorm;
+                conv1x1(orthogonal);
+                affine_coupling(scale = tanh(0.3), net = conv([3], hidden = 3, swish));
+            }
+        }
+    }
+    image_to_vector_given given 2: {
+        Image<3, 2, 2> given Vector<2> {
+            haar;
+            additive_coupling(net = conv([1], hidden = 3, tanh));
+            flatten;
+            affine_coupling(scale = tanh(0.5), net = mlp([4], tanh));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Multi-scale parts.
 
-use dfdx::prelude::{AsArray, Const, Cpu, Rank2, Rank4, Tensor, TensorFrom};
+use dfdx::prelude::{AsArray, Const, Cpu, Rank2, Rank4, SampleTensor, Tensor, TensorFrom};
 use flow_core::prelude::*;
 
 const CHANNELS: usize = 5;
@@ -67,18 +67,15 @@ flow! {
 fn each_level_has_its_own_shape() {
     let cpu = crate::cpu();
     let mut flow = Glow::<f32>::build(&cpu, 1).expect("a flow");
-    let numbers = (0..2 * 3072).map(|i| (i * 37 % 101) as f32 / 101.0).collect::<Vec<_>>();
-    let x: Tensor<Rank4<2, 3, 32, 32>, f32, Cpu> = cpu.tensor(numbers);
+    let x: Tensor<Rank4<2, 3, 32, 32>, f32, Cpu> = cpu.sample_normal();
     flow.initialize(x.clone()).expect("a first batch");
     let (z, _) = flow.forward(x).expect("latents");
     let z: Tensor<Rank2<2, 3072>, f32, Cpu> = z;
     let (first, second, third) = flow.levels(&z).expect("levels");
-    let all: (
-        Tensor<Rank4<2, 6, 16, 16>, f32, Cpu>,
-        Tensor<Rank4<2, 12, 8, 8>, f32, Cpu>,
-        Tensor<Rank4<2, 48, 4, 4>, f32, Cpu>,
-    ) = (first, second, third);
-    assert_eq!(flow.join_levels(all).expect("latents").as_vec(), z.as_vec());
+    let first: Tensor<Rank4<2, 6, 16, 16>, f32, Cpu> = first;
+    let second: Tensor<Rank4<2, 12, 8, 8>, f32, Cpu> = second;
+    let third: Tensor<Rank4<2, 48, 4, 4>, f32, Cpu> = third;
+    assert_eq!(flow.join_levels((first, second, third)).expect("latents").as_vec(), z.as_vec());
 }
 
 #[test]
@@ -140,10 +137,10 @@ fn levels_that_do_not_fit_are_refused() {
     let flow = Constant::<f64>::build(&crate::cpu(), 1).expect("a flow");
     let (first, _) = flow.levels(&crate::normal::<5>(4)).expect("levels");
     let (_, second) = flow.levels(&crate::normal::<5>(3)).expect("levels");
-    let text = flow.join_levels((first.clone(), second)).err().expect("an error").to_string();
+    let text = flow.join_levels((first.clone(), second)).expect_err("an error").to_string();
     assert_eq!(text, "the latent of level 1 has 9 numbers, expected 12");
     let (_, second) = flow.levels(&crate::normal::<5>(4)).expect("levels");
-    let text = flow.join_levels((first * f64::NAN, second)).err().expect("an error").to_string();
+    let text = flow.join_levels((first * f64::NAN, second)).expect_err("an error").to_string();
     assert!(text.starts_with("row 0 of the latent of level 0 holds NaN"), "{text}");
 }
 
