@@ -118,7 +118,7 @@ mod tests;
 /// error.
 ///
 /// **Scales.** `exp`: exp(s). `tanh(limit)`: exp(limit·tanh(s/limit)). `sigmoid(low, high, shift =
-/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`.
+/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`, in couplings.
 ///
 /// **Nets.** `mlp([widths], activation)` on vectors, `conv([kernels], hidden, activation)` on
 /// images, `resnet(blocks, hidden, activation)` on both, `made([widths], activation)` in

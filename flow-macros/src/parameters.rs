@@ -61,8 +61,7 @@ pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Opti
         }
         Id::MaskedAutoregressive | Id::InverseAutoregressive => {
             let outputs = d.checked_mul(each(block)?)?;
-            net(arguments.net(), input, d.checked_add(context)?, outputs)?
-                .checked_add(hats(arguments, d)?)
+            net(arguments.net(), input, d.checked_add(context)?, outputs)
         }
         Id::Residual => net(arguments.net(), input, d.checked_add(context)?, d),
         Id::Ode => net(arguments.net(), input, d.checked_add(context)?.checked_add(1)?, d),

@@ -12,6 +12,7 @@ mod activation;
 mod dfdx_net;
 mod feed_forward;
 mod layer;
+mod made;
 mod mexican_hat;
 #[cfg(test)]
 mod testing;
@@ -20,6 +21,8 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
+pub(crate) use made::Activations;
+pub use made::Made;
 pub use mexican_hat::MexicanHat;
 
 /// How the outputs of a conditioner's last layer start.

@@ -71,6 +71,6 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Vectors,
-        landed: false,
+        landed: true,
     },
 ];

@@ -95,6 +95,31 @@ fn built_in(
     }
 }
 
+/// The closure that makes the masked net of an autoregressive block.
+pub(super) fn made(scope: &Scope<'_>, net: &Net) -> TokenStream {
+    let (krate, site) = (scope.krate, scope.site);
+    // The checks admit no module here.
+    let NetKind::BuiltIn { arguments, .. } = &net.kind else {
+        return without_code(krate, "use").1;
+    };
+    let (hidden, activation) = (arguments.counts("hidden"), activation(arguments));
+    let options = options(krate, arguments, net.lipschitz());
+    quote_spanned! {site=>
+        |builder, shape, context, each, last| {
+            #krate::nets::Made::new(
+                builder,
+                shape.features(),
+                context,
+                each,
+                last,
+                &[#(#hidden),*],
+                #krate::nets::Activation::#activation,
+                #options,
+            )
+        }
+    }
+}
+
 fn options(krate: &TokenStream, arguments: &Arguments, lipschitz: Option<f64>) -> TokenStream {
     let zero_init = arguments.flag("zero_init");
     let weight_norm = arguments.flag("weight_norm");

@@ -104,6 +104,11 @@ fn suggestions() {
         "it is one of `exp`, `tanh`, `sigmoid` or `mexican_hat`",
     );
     case(
+        "struct A: Vector<4> { masked_autoregressive(affine, scale = «mexican_hat»(2), net = made([8], relu)); }",
+        "unknown scale `mexican_hat`",
+        "it is one of `exp`, `tanh` or `sigmoid`",
+    );
+    case(
         "struct A: Vector<4> { linear(«cholesky»); }",
         "unknown form `cholesky`",
         "it is one of `lu`, `orthogonal`, `diagonal`, `dense`, `svd` or `householder`",
