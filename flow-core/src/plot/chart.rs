@@ -1,6 +1,6 @@
 //! What all charts share: a window on the plane, and axes.
 
-use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::chart::{ChartBuilder, ChartContext, SeriesLabelPosition};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{BitMapBackend, Cartesian2d, IntoFont, TextStyle};
 use plotters::style::{Color, WHITE};
@@ -107,6 +107,20 @@ pub(super) fn axes(chart: &mut Chart<'_, '_>, names: [&str; 2], grid: bool) -> D
         .y_desc(names[1])
         .x_label_formatter(&|value| number(*value))
         .y_label_formatter(&|value| number(*value))
+        .draw()?;
+    Ok(())
+}
+
+/// The names of all series that have one, in the upper right corner.
+pub(super) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .legend_area_size(px(28))
+        .margin(px(10))
+        .label_font(text(18))
+        .background_style(WHITE.mix(0.85))
+        .border_style(FAINT)
         .draw()?;
     Ok(())
 }

@@ -13,4 +13,4 @@ mod scatter;
 pub use chart::Window;
 pub use curves::{curves, Curve};
 pub use density::density_map;
-pub use scatter::scatter;
+pub use scatter::{clouds, scatter, Cloud};
