@@ -124,6 +124,11 @@ impl Shape {
         self.features * self.pixels()
     }
 
+    /// The same vector or image with another number of features.
+    pub const fn with_features(self, features: usize) -> Self {
+        Self { features, ..self }
+    }
+
     /// Whether two shapes are the same, in a constant.
     pub const fn same(self, other: Self) -> bool {
         self.features == other.features

@@ -4,8 +4,12 @@ use std::cell::Cell;
 
 use dfdx::prelude::{Const, Cpu, Dim, NoneTape, Tape, Tensor, TensorFromVec};
 
+use crate::architecture::invertible;
 use crate::engine::{adds_to, check, ordered, Direction, Given, JoinTape, Operator};
-use crate::{Architecture, Context, Event, Flow, FlowError, Memory, Noise, Result, Scalar, Vector};
+use crate::{
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,
+    Vector,
+};
 
 /// A batch of what a flow models, for `N` rows and a tape `T`.
 pub type Data<F, N, T = NoneTape> = Tensor<
@@ -33,7 +37,8 @@ pub type Joined<F, T> =
 /// What an unconditional flow and any [`View`] can do.
 ///
 /// Batches are dfdx tensors whose first dimension, the rows, is dynamic (`usize`) or constant. Rows
-/// that hold NaN or an infinity are an error that names the first.
+/// that hold NaN or an infinity are an error that names the first. A flow with a forward-only block
+/// (`planar`, `radial`, `sylvester`) is not [`Invertible`]: it has no inverse and no samples.
 ///
 /// ```
 /// use dfdx::prelude::*;
@@ -94,7 +99,11 @@ pub trait NormalizingFlow {
     fn inverse<N: Dim, T: JoinTape<Self::Scalar, Self::Tape>>(
         &self,
         z: Latents<Self, N, T>,
-    ) -> Result<(Data<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
+    ) -> Result<(Data<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)>
+    where
+        Self::Architecture: Invertible,
+    {
+        let () = View::<Self::Architecture, Self::Scalar, Self::Tape>::HAS_INVERSE;
         let view = self.view()?;
         let (z, tape) = ordered(z)?;
         let tape = tape.join(view.take_tape());
@@ -129,7 +138,10 @@ pub trait NormalizingFlow {
     ///
     /// # Errors
     /// Where `rows` is 0, or as [`inverse`](Self::inverse).
-    fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Data<Self, usize>> {
+    fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Data<Self, usize>>
+    where
+        Self::Architecture: Invertible,
+    {
         let view = self.view()?;
         let mut z = view.draw(rows, noise, None)?;
         view.push(&mut z)?;
@@ -144,7 +156,10 @@ pub trait NormalizingFlow {
         &self,
         rows: usize,
         noise: &mut Noise,
-    ) -> Result<(Data<Self, usize>, Numbers<Self, usize>)> {
+    ) -> Result<(Data<Self, usize>, Numbers<Self, usize>)>
+    where
+        Self::Architecture: Invertible,
+    {
         let view = self.view()?;
         let mut log_prob = vec![Self::Scalar::zero(); rows];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
@@ -269,7 +284,17 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         Ok(self.flow.machine().sample_base(rows, &stream, self.temperature, log_prob))
     }
 
-    fn push(&self, z: &mut [E]) -> Result<Vec<E>> {
+    /// A flow inside this one may have a forward-only block where the marker cannot see it.
+    const HAS_INVERSE: () = assert!(
+        invertible(A::ITEMS),
+        "a flow inside this one has a forward-only block (`planar`, `radial` or `sylvester`), so there is no inverse and there are no samples"
+    );
+
+    fn push(&self, z: &mut [E]) -> Result<Vec<E>>
+    where
+        A: Invertible,
+    {
+        let () = Self::HAS_INVERSE;
         let rows = z.len() / A::Latent::SHAPE.size();
         let context = self.context(rows)?;
         Ok(self.flow.machine().run(Direction::Inverse, z, &context, None)?.0)

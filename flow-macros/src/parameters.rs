@@ -72,7 +72,11 @@ pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Opti
         }
         Id::Planar => d.checked_mul(2)?.checked_add(1),
         Id::Radial => d.checked_add(2),
-        Id::Sylvester => None,
+        Id::Sylvester => {
+            let rank = arguments.count("rank").value?;
+            let square = rank.checked_mul(rank)?.checked_mul(2)?;
+            rank.checked_mul(d)?.checked_add(square)?.checked_add(rank)
+        }
     }
 }
 
@@ -120,6 +124,12 @@ fn hats(arguments: &Arguments, moved: u64) -> Option<u64> {
 
 fn net(net: &Net, input: &Shape, inputs: u64, outputs: u64) -> Option<u64> {
     let NetKind::BuiltIn { row, arguments } = &net.kind else { return None };
+    // A normalised weight has a length for each output beside its directions.
+    let beside = if arguments.flag("weight_norm") { 2 } else { 1 };
+    let layer = |inputs: u64, outputs: u64, kernel: u64| {
+        let weights = kernel.checked_mul(kernel)?.checked_mul(inputs)?.checked_mul(outputs)?;
+        weights.checked_add(outputs.checked_mul(beside)?)
+    };
     match row.id {
         NetId::Mlp | NetId::Made => {
             let mut widths = vec![inputs];
@@ -147,11 +157,6 @@ fn net(net: &Net, input: &Shape, inputs: u64, outputs: u64) -> Option<u64> {
             sum([layer(inputs, hidden, 1), Some(inner), layer(hidden, outputs, 1)].into_iter())
         }
     }
-}
-
-fn layer(inputs: u64, outputs: u64, kernel: u64) -> Option<u64> {
-    let weights = kernel.checked_mul(kernel)?.checked_mul(inputs)?.checked_mul(outputs)?;
-    weights.checked_add(outputs)
 }
 
 fn sum(mut layers: impl Iterator<Item = Option<u64>>) -> Option<u64> {

@@ -1,3 +1,4 @@
+use super::split::Parts;
 use super::Split;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
@@ -8,20 +9,23 @@ use crate::{Block, Facts, LogDet, Result, Scalar, Shape};
 /// Passes a part `a` of the features unchanged and transforms the other, `b`, with parameters that
 /// a net makes of `a` and the context (Dinh et al. 2017, "Density estimation using Real NVP").
 ///
-/// `N` is the net, a [`Conditioner`], whose parameters stand under `net.`; `T` the scalar map, a
-/// [`Transform`]. The net's output is feature-major: entry `feature·p + parameter`.
+/// `N` is the net, a [`Conditioner`]; `T` the scalar map, a [`Transform`]. The net's output is
+/// feature-major: entry `feature·p + parameter`, at every pixel of an image. A checkerboard's net
+/// sees all channels of the kept pixels and zeros at the others, and is read at those alone.
 #[derive(Clone, Debug)]
 pub struct Coupling<N, T> {
-    kept: Vec<usize>,
-    moved: Vec<usize>,
+    shape: Shape,
+    /// The kept entries with their places in the net's input, where each pixel's context follows.
+    parts: Parts,
     context: usize,
     transform: T,
     net: N,
 }
 
 impl<N, T: Transform> Coupling<N, T> {
-    /// A coupling on vectors of that shape, with `context` numbers of context a row, whose net
-    /// `net(builder, inputs, outputs, last_layer)` makes.
+    /// A coupling with `context` numbers of context a row, whose net
+    /// `net(builder, inputs, outputs, last_layer)` makes: from vectors or images of the kept
+    /// features and the context to `outputs` numbers, at every pixel.
     ///
     /// # Errors
     /// [`FlowError::Option`](crate::FlowError::Option) where the split leaves nothing to transform
@@ -33,34 +37,40 @@ impl<N, T: Transform> Coupling<N, T> {
         context: usize,
         split: Split,
         transform: T,
-        net: impl FnOnce(&mut Builder<E>, usize, usize, LastLayer<'_>) -> Result<N>,
+        net: impl FnOnce(&mut Builder<E>, Shape, usize, LastLayer<'_>) -> Result<N>,
     ) -> Result<Self> {
         transform.check()?;
-        let (kept, moved) = split.features(shape)?;
+        let mut parts = split.parts(shape)?;
+        for (place, _) in &mut parts.kept {
+            *place += *place / parts.read * context;
+        }
         let p = transform.parameters();
-        let (inputs, outputs) = (kept.len() + context, moved.len() * p);
-        let last = LastLayer { zero: true, bias: &|output| transform.start(output % p) };
-        let net = builder.scope("net", |b| net(b, inputs, outputs, last))?;
-        Ok(Self { kept, moved, context, transform, net })
+        let inputs = shape.with_features(parts.read + context);
+        let last = LastLayer { start: &|output| Some(transform.start(output % p)) };
+        let net = net(builder, inputs, parts.written * p, last)?;
+        Ok(Self { shape, parts, context, transform, net })
     }
 
-    fn width(&self) -> usize {
-        self.kept.len() + self.moved.len()
-    }
-
-    /// The net's input: the kept features, then the context.
+    /// The net's input: at every pixel the kept features, then the context.
     fn input<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E]) -> Buffer<E> {
-        let width = self.kept.len() + self.context;
-        let mut input = pass.take(pass.rows() * width);
+        let each = self.parts.read + self.context;
+        let width = each * self.shape.pixels();
+        // Zeros stay where a checkerboard hides a pixel.
+        let mut input = pass.take_zeroed(pass.rows() * width);
         if width > 0 {
-            for (row, from) in input.chunks_exact_mut(width).zip(x.chunks_exact(self.width())) {
-                row.iter_mut().zip(&self.kept).for_each(|(v, &i)| *v = from[i]);
+            for (row, from) in input.chunks_exact_mut(width).zip(x.chunks_exact(self.shape.size()))
+            {
+                for &(place, entry) in &self.parts.kept {
+                    row[place] = from[entry];
+                }
             }
         }
         if self.context > 0 {
             let context = pass.context().chunks_exact(self.context);
             for (row, from) in input.chunks_exact_mut(width).zip(context) {
-                row[self.kept.len()..].copy_from_slice(from);
+                for pixel in row.chunks_exact_mut(each) {
+                    pixel[self.parts.read..].copy_from_slice(from);
+                }
             }
         }
         input
@@ -68,20 +78,61 @@ impl<N, T: Transform> Coupling<N, T> {
 
     /// The transformed features of all rows.
     fn gather<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E]) -> Buffer<E> {
-        let mut part = pass.take(pass.rows() * self.moved.len());
-        let rows = part.chunks_exact_mut(self.moved.len()).zip(x.chunks_exact(self.width()));
-        for (row, from) in rows {
-            row.iter_mut().zip(&self.moved).for_each(|(v, &i)| *v = from[i]);
+        let mut part = pass.take(pass.rows() * self.parts.moved.len());
+        let rows = part.chunks_exact_mut(self.parts.moved.len());
+        for (row, from) in rows.zip(x.chunks_exact(self.shape.size())) {
+            row.iter_mut().zip(&self.parts.moved).for_each(|(v, &(_, i))| *v = from[i]);
         }
         part
     }
 
     /// Puts the transformed features back.
     fn scatter<E: Scalar>(&self, part: &[E], x: &mut [E]) {
-        let rows = part.chunks_exact(self.moved.len()).zip(x.chunks_exact_mut(self.width()));
-        for (row, to) in rows {
-            row.iter().zip(&self.moved).for_each(|(&v, &i)| to[i] = v);
+        let rows = part.chunks_exact(self.parts.moved.len());
+        for (row, to) in rows.zip(x.chunks_exact_mut(self.shape.size())) {
+            row.iter().zip(&self.parts.moved).for_each(|(&v, &(_, i))| to[i] = v);
         }
+    }
+
+    /// Whether the net writes the parameters of transformed features and nothing else.
+    fn reads_all(&self) -> bool {
+        self.parts.moved.len() == self.parts.written * self.shape.pixels()
+    }
+
+    /// The parameters of the transformed features, out of all that the net wrote.
+    fn select<E: Scalar>(&self, pass: &mut Pass<'_, E>, written: Buffer<E>) -> Buffer<E> {
+        if self.reads_all() {
+            return written;
+        }
+        let p = self.transform.parameters();
+        let mut selected = pass.take(pass.rows() * self.parts.moved.len() * p);
+        let rows = selected.chunks_exact_mut(self.parts.moved.len() * p);
+        let width = self.parts.written * self.shape.pixels() * p;
+        for (row, from) in rows.zip(written.chunks_exact(width)) {
+            for (to, &(place, _)) in row.chunks_exact_mut(p).zip(&self.parts.moved) {
+                to.copy_from_slice(&from[place * p..][..p]);
+            }
+        }
+        pass.give(written);
+        selected
+    }
+
+    /// The transpose of [`select`](Self::select).
+    fn spread<E: Scalar>(&self, pass: &mut Pass<'_, E>, selected: Buffer<E>) -> Buffer<E> {
+        if self.reads_all() {
+            return selected;
+        }
+        let p = self.transform.parameters();
+        let width = self.parts.written * self.shape.pixels() * p;
+        let mut written = pass.take_zeroed(pass.rows() * width);
+        let rows = written.chunks_exact_mut(width);
+        for (row, from) in rows.zip(selected.chunks_exact(self.parts.moved.len() * p)) {
+            for (from, &(place, _)) in from.chunks_exact(p).zip(&self.parts.moved) {
+                row[place * p..][..p].copy_from_slice(from);
+            }
+        }
+        pass.give(selected);
+        written
     }
 
     /// The transformed part and its parameters.
@@ -94,9 +145,10 @@ impl<N, T: Transform> Coupling<N, T> {
         N: Conditioner<E>,
     {
         let input = self.input(pass, x);
-        let mut parameters = pass.take(pass.rows() * self.net.outputs());
-        self.net.forward(pass, &input, &mut parameters)?;
+        let mut written = pass.take(pass.rows() * self.net.outputs());
+        self.net.forward(pass, &input, &mut written)?;
         pass.give(input);
+        let parameters = self.select(pass, written);
         Ok((self.gather(pass, x), parameters))
     }
 
@@ -124,21 +176,24 @@ impl<N, T: Transform> Coupling<N, T> {
         pass.give(part);
         pass.give(x);
 
-        let width = self.kept.len() + self.context;
+        let each = self.parts.read + self.context;
+        let width = each * self.shape.pixels();
+        let mut by_output = self.spread(pass, parameters);
         let mut by_input = pass.take(pass.rows() * width);
-        self.net.vjp(pass, &mut parameters, &mut by_input)?;
-        pass.give(parameters);
+        self.net.vjp(pass, &mut by_output, &mut by_input)?;
+        pass.give(by_output);
         if width > 0 {
-            for (row, to) in
-                by_input.chunks_exact(width).zip(gradient.chunks_exact_mut(self.width()))
-            {
-                row.iter().zip(&self.kept).for_each(|(&v, &i)| to[i] += v);
+            let rows = by_input.chunks_exact(width);
+            for (row, to) in rows.zip(gradient.chunks_exact_mut(self.shape.size())) {
+                for &(place, entry) in &self.parts.kept {
+                    to[entry] += row[place];
+                }
             }
         }
         if self.context > 0 {
             let context = pass.context_gradient().chunks_exact_mut(self.context);
             for (row, to) in by_input.chunks_exact(width).zip(context) {
-                add(to, &row[self.kept.len()..]);
+                row.chunks_exact(each).for_each(|pixel| add(to, &pixel[self.parts.read..]));
             }
         }
         pass.give(by_input);

@@ -2,7 +2,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 use super::*;
-use crate::nets::{Activation, Mlp, MlpOptions};
+use crate::nets::{Activation, FeedForward, NetOptions};
 use crate::testing::{check_laws, Make};
 use crate::transforms::{Additive, Affine, Scale, Spline};
 
@@ -39,10 +39,10 @@ impl Kind for Spline {
 struct Of<T>(PhantomData<T>);
 
 impl<T: Kind, const D: usize, const C: usize> Make<D, C> for Of<T> {
-    type Block = Coupling<Mlp, T>;
+    type Block = Coupling<FeedForward, T>;
     fn make(b: &mut Builder<f64>) -> Result<Self::Block> {
         Coupling::new(b, Shape::vector(D), C, SPLIT.get(), T::make(), |b, i, o, last| {
-            Mlp::new(b, i, o, last, &[5, 3], Activation::Tanh, MlpOptions::default())
+            FeedForward::mlp(b, i, o, last, &[5, 3], Activation::Tanh, NetOptions::default())
         })
     }
 }
@@ -86,17 +86,20 @@ fn one_feature_alone_is_transformed_by_constants_or_the_context() {
     check_laws::<Of<Additive>, 1, 2>();
 }
 
-fn coupling<T: Transform>(transform: T, lipschitz: Option<f64>) -> Result<Coupling<Mlp, T>> {
+fn coupling<T: Transform>(
+    transform: T,
+    lipschitz: Option<f64>,
+) -> Result<Coupling<FeedForward, T>> {
     let mut builder = Builder::<f64>::new(1);
     Coupling::new(&mut builder, Shape::vector(3), 0, Split::Even, transform, |b, i, o, last| {
-        let options = MlpOptions { lipschitz, ..MlpOptions::default() };
-        Mlp::new(b, i, o, last, &[4], Activation::Relu, options)
+        let options = NetOptions { lipschitz, ..NetOptions::default() };
+        FeedForward::mlp(b, i, o, last, &[4], Activation::Relu, options)
     })
 }
 
 fn facts<T: Transform>(transform: T, lipschitz: Option<f64>) -> Facts {
     let coupling = coupling(transform, lipschitz).unwrap();
-    <Coupling<Mlp, T> as Block<f64>>::facts(&coupling)
+    <Coupling<FeedForward, T> as Block<f64>>::facts(&coupling)
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn names_and_starts_are_those_of_the_language() {
     let spline = Spline::new(8, 3.0);
     b.block("0", |b| {
         Coupling::new(b, Shape::vector(5), 2, Split::First, spline, |b, i, o, last| {
-            Mlp::new(b, i, o, last, &[16], Activation::Relu, MlpOptions::default())
+            FeedForward::mlp(b, i, o, last, &[16], Activation::Relu, NetOptions::default())
         })
     })
     .unwrap();

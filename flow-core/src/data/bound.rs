@@ -5,7 +5,9 @@ use dfdx::prelude::{Cpu, Dim, HasErr, HasShape, PutTape, Shape, Tape, Tensor, Te
 use super::Bits;
 use crate::engine::{adds_to, ordered, read, split, JoinTape};
 use crate::view::{EventOf, LatentOf};
-use crate::{Data, Event, FlowError, Joined, Noise, NormalizingFlow, Numbers, Result, Scalar};
+use crate::{
+    Data, Event, FlowError, Invertible, Joined, Noise, NormalizingFlow, Numbers, Result, Scalar,
+};
 
 type Failure = <Cpu as HasErr>::Err;
 
@@ -76,6 +78,7 @@ impl Bits {
     where
         P: NormalizingFlow<Scalar = E>,
         Q: NormalizingFlow<Scalar = E>,
+        Q::Architecture: Invertible,
         E: Scalar,
         N: Dim,
         T: JoinTape<E, Q::Tape>,

@@ -1,56 +1,61 @@
 //! Weights that are used scaled down, so that a net keeps a Lipschitz constant.
 
-use super::norm::norm_and_direction;
-use crate::engine::{Builder, Derived, Parameter, State, Values};
+use super::norm::{self, Map};
+use crate::engine::{Builder, Derived, State};
 use crate::{FlowError, Result, Scalar};
 
-/// Keeps P = gain · ∏‖Wᵢ‖ at or below a constant c: where it is more, each of the n weights is used
-/// times `f = (c/P)^(1/n)`.
+/// A factor of a net's Lipschitz constant.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// `gain·‖W‖` of the weight with that index, of a layer that everything passes.
+    Layer { weight: usize, gain: f64 },
+    /// `1 + gain·∏‖Wᵢ‖`, of layers with a way past them.
+    Skip { weights: Vec<usize>, gain: f64 },
+}
+
+/// Keeps P, the product of all parts, at or below a constant c: where it is more, each of the n
+/// weights that everything passes is used times `f = (c/P)^(1/n)`.
 ///
-/// The norms are certified upper bounds `b`, and the gradient is that of the same bounds: with Gᵢ
-/// the loss's gradient by the used weight f·Wᵢ, the one by Wᵢ is
-/// `f·Gᵢ − (f/n)·(Σⱼ⟨Gⱼ, Wⱼ⟩)·∂ log bᵢ/∂Wᵢ`.
+/// The norms are certified upper bounds b, and the gradient is that of the same bounds. With Gᵢ the
+/// loss's gradient by the used weight and Eᵢ = ∂ log P/∂ log bᵢ (1 for a layer that everything
+/// passes), the one by Wᵢ is `f·Gᵢ − (f/n)·(Σⱼ⟨Gⱼ, Wⱼ⟩)·Eᵢ·∂ log bᵢ/∂Wᵢ`, where the sum is over the
+/// n weights, and f is 1 in the first term for the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
     constant: f64,
-    gain: f64,
+    parts: Vec<Part>,
+    weights: Vec<Weight>,
     /// Holds f.
     factor: Derived,
-    weights: Vec<Weight>,
 }
 
 #[derive(Clone, Debug)]
 struct Weight {
-    parameter: Parameter,
-    rows: usize,
-    columns: usize,
-    /// Holds f·W.
-    used: Derived,
-    /// Holds ∂ log b/∂W.
+    map: Map,
+    /// Holds f·W, or W.
+    scaled: Derived,
+    /// Holds E·∂ log b/∂W.
     direction: Derived,
 }
 
 impl Limit {
-    /// A limit on the weights with those numbers of rows and columns, in a net whose other parts
-    /// have the constant `gain`.
+    /// A limit on the weights that act like `maps`, each of which stands in one part.
     pub(crate) fn new<E: Scalar>(
         builder: &mut Builder<E>,
         constant: f64,
-        gain: f64,
-        weights: impl IntoIterator<Item = (Parameter, usize, usize)>,
+        parts: Vec<Part>,
+        maps: Vec<Map>,
     ) -> Result<Self> {
         if !(constant > 0.0 && constant.is_finite()) {
             return Err(FlowError::option("lipschitz", constant, "a finite number above 0"));
         }
-        let weights = weights.into_iter().map(|(parameter, rows, columns)| Weight {
-            rows,
-            columns,
-            used: builder.derived(parameter.len()),
-            direction: builder.derived(parameter.len()),
-            parameter,
+        let weights = maps.into_iter().map(|map| Weight {
+            scaled: builder.derived(map.len()),
+            direction: builder.derived(map.len()),
+            map,
         });
         let weights = weights.collect();
-        Ok(Self { constant, gain, factor: builder.derived(1), weights })
+        Ok(Self { constant, parts, weights, factor: builder.derived(1) })
     }
 
     /// The constant that is kept.
@@ -59,68 +64,92 @@ impl Limit {
     }
 
     /// Where the weight of that index lies as it is used.
-    pub(crate) fn used(&self, index: usize) -> &Derived {
-        &self.weights[index].used
+    pub(crate) fn scaled(&self, index: usize) -> &Derived {
+        &self.weights[index].scaled
+    }
+
+    /// The weights that everything passes.
+    fn passed(&self) -> impl Iterator<Item = usize> + '_ {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Layer { weight, .. } => Some(*weight),
+            Part::Skip { .. } => None,
+        })
     }
 
     /// Computes the weights as they are used.
-    pub(crate) fn prepare<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
-        let mut product = self.gain;
-        for weight in &self.weights {
-            let numbers = values.parameter(&weight.parameter);
-            let (bound, direction) = norm_and_direction(numbers, weight.rows, weight.columns);
-            product *= bound;
-            for (v, by) in weight.direction.of_mut(derived).iter_mut().zip(direction) {
-                *v = E::of(by);
+    pub(crate) fn prepare<E: Scalar>(&self, numbers: &[Vec<E>], derived: &mut [E]) {
+        let found = self.weights.iter().zip(numbers);
+        let (bounds, directions): (Vec<f64>, Vec<Vec<f64>>) =
+            found.map(|(weight, numbers)| norm::norm_and_direction(numbers, weight.map)).unzip();
+        let mut product = 1.0;
+        for part in &self.parts {
+            match part {
+                Part::Layer { weight, gain } => product *= gain * bounds[*weight],
+                Part::Skip { weights, gain } => {
+                    let inner = weights.iter().map(|&i| bounds[i]).product::<f64>() * gain;
+                    product *= 1.0 + inner;
+                }
             }
         }
         let factor = self.factor(product, E::epsilon().as_f64());
         self.factor.of_mut(derived)[0] = E::of(factor);
-        for weight in &self.weights {
-            let numbers = values.parameter(&weight.parameter);
-            for (v, &w) in weight.used.of_mut(derived).iter_mut().zip(numbers) {
-                *v = w * E::of(factor);
-            }
+        for (i, weight) in self.weights.iter().enumerate() {
+            let (elasticity, factor) = self.role(i, &bounds, factor);
+            let direction = weight.direction.of_mut(derived).iter_mut();
+            direction.zip(&directions[i]).for_each(|(v, by)| *v = E::of(elasticity * by));
+            let scaled = weight.scaled.of_mut(derived).iter_mut();
+            scaled.zip(&numbers[i]).for_each(|(v, &w)| *v = w * E::of(factor));
         }
+    }
+
+    /// Eᵢ, and the factor at which the weight is used.
+    fn role(&self, index: usize, bounds: &[f64], factor: f64) -> (f64, f64) {
+        let skip = self.parts.iter().find_map(|part| match part {
+            Part::Skip { weights, gain } if weights.contains(&index) => Some((weights, gain)),
+            _ => None,
+        });
+        let Some((weights, gain)) = skip else { return (1.0, factor) };
+        let inner = weights.iter().map(|&i| bounds[i]).product::<f64>() * gain;
+        (inner / (1.0 + inner), 1.0)
     }
 
     /// `(c/P)^(1/n)`, a little less for what rounding of the used weights may add: a share ε/2 to
-    /// each entry and so, through the Frobenius norm, at most √rank · ε/2 to the norm.
+    /// each entry, and so at most [`spread`](Map::spread)·ε/2 to the norm.
     fn factor(&self, product: f64, epsilon: f64) -> f64 {
+        // The few operations that P is made of.
+        let product = product * (1.0 + 4.0 * f64::EPSILON * (1 + self.weights.len()) as f64);
         if product <= self.constant {
             return 1.0;
         }
-        let side = self.weights.iter().map(|w| w.rows.min(w.columns)).max().unwrap_or(1);
-        let slack = epsilon * (4.0 + (side as f64).sqrt());
-        (self.constant / product).powf(1.0 / self.weights.len() as f64) * (1.0 - slack)
+        let spread = self.passed().map(|i| self.weights[i].map.spread()).fold(0.0, f64::max);
+        let slack = epsilon * (4.0 + spread);
+        (self.constant / product).powf(1.0 / self.passed().count() as f64) * (1.0 - slack)
     }
 
-    /// Carries the gradient by the used weights on to the parameters.
+    /// The gradients by the weights `numbers`, from those by the used ones.
     pub(crate) fn finish<E: Scalar>(
         &self,
+        numbers: &[Vec<E>],
         state: &State<E>,
         derived_gradient: &[E],
-        gradient: &mut [E],
-    ) {
+    ) -> Vec<Vec<E>> {
         let factor = self.factor.of(&state.derived)[0];
+        let passed: Vec<usize> = self.passed().collect();
         let active = factor < E::one();
         let mut along = 0.0;
-        if active {
-            for weight in &self.weights {
-                let numbers = state.values.parameter(&weight.parameter);
-                let by_used = weight.used.of(derived_gradient);
-                along +=
-                    by_used.iter().zip(numbers).map(|(g, w)| g.as_f64() * w.as_f64()).sum::<f64>();
-            }
+        for &i in passed.iter().filter(|_| active) {
+            let by_used = self.weights[i].scaled.of(derived_gradient);
+            along +=
+                by_used.iter().zip(&numbers[i]).map(|(g, w)| g.as_f64() * w.as_f64()).sum::<f64>();
         }
-        let along = E::of(along / self.weights.len() as f64);
-        for weight in &self.weights {
-            let by_used = weight.used.of(derived_gradient);
+        let along = factor * E::of(along / passed.len() as f64);
+        let each = self.weights.iter().enumerate().map(|(i, weight)| {
+            let own = if passed.contains(&i) { factor } else { E::one() };
+            let by_used = weight.scaled.of(derived_gradient);
             let direction = weight.direction.of(&state.derived);
-            let by_weight = weight.parameter.of_mut(gradient);
-            for ((g, &by_used), &direction) in by_weight.iter_mut().zip(by_used).zip(direction) {
-                *g += if active { factor * (by_used - along * direction) } else { by_used };
-            }
-        }
+            let both = by_used.iter().zip(direction);
+            both.map(|(&g, &by)| if active { own * g - along * by } else { g }).collect()
+        });
+        each.collect()
     }
 }

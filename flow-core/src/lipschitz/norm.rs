@@ -14,8 +14,35 @@
 //! From the bound ‖Q‖ ≤ ‖Q‖_F on the last Q these lead backwards to one on ‖W‖. The few operations
 //! of that way are rounded up.
 
+use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::Scalar;
+
+/// What a weight of a layer does: the matrix `[outputs, taps·inputs]` multiplies the patches of an
+/// image, which for a window of one pixel are its pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Map {
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+    pub(crate) window: Window,
+    /// Whether it stands in a net on images, whose weights are named with their kernel's sides.
+    pub(crate) image: bool,
+}
+
+impl Map {
+    /// Entries of the matrix.
+    pub(crate) fn len(self) -> usize {
+        self.outputs * self.inputs * self.window.taps()
+    }
+
+    /// The most by which the norm of a change of the map, whose every entry is at most a share ε of
+    /// the map's, exceeds ε times the map's norm. With k the kernel's side a convolution's norm is
+    /// at most k times the Frobenius norm of its matrix (each pixel lies in k² patches), and that is
+    /// at most √min(outputs, inputs) times the norm on a plane (from one pixel, or to one).
+    pub(crate) fn spread(self) -> f64 {
+        self.window.kernel as f64 * (self.outputs.min(self.inputs) as f64).sqrt()
+    }
+}
 
 /// The least subnormal number.
 const ETA: f64 = 5e-324;
@@ -32,14 +59,14 @@ pub(crate) fn norm<E: Scalar>(weights: &[E], rows: usize, columns: usize) -> f64
 /// The bound without its rounding is `b = tr((WᵀW)ᵖ)^(1/2p)` with p = 2ᵏ, whose logarithm has the
 /// derivative `W(WᵀW)ᵖ⁻¹/tr((WᵀW)ᵖ)`. The power p − 1 is 1 + 2 + 4 + …: the product of all Qⱼ. The
 /// derivative times W sums to 1, which settles the scale.
-pub(crate) fn norm_and_direction<E: Scalar>(
-    weights: &[E],
-    rows: usize,
-    columns: usize,
-) -> (f64, Vec<f64>) {
+///
+/// A convolution's bound is its kernel's side k times that of its matrix: each pixel lies in at most
+/// k² patches (Tsuzuku, Sato and Sugiyama 2018, "Lipschitz-margin training", section 5.2).
+pub(crate) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Vec<f64>) {
     let mut direction = vec![0.0; weights.len()];
-    let bound = gram(weights, rows, columns, Some(&mut direction));
-    (bound, direction)
+    let columns = map.inputs * map.window.taps();
+    let bound = gram(weights, map.outputs, columns, Some(&mut direction));
+    (up(map.window.kernel as f64 * bound), direction)
 }
 
 /// One Gram step on the way back from the last bound.

@@ -35,6 +35,10 @@ fn check(w: &[f64], rows: usize, columns: usize) {
     assert!(bound <= seen * 1.01, "{rows}×{columns}: {bound} is far above {seen}");
 }
 
+fn matrix(outputs: usize, inputs: usize) -> Map {
+    Map { outputs, inputs, window: Window::POINT, image: false }
+}
+
 #[test]
 fn random_matrices_of_all_forms() {
     for (rows, columns) in [(1, 1), (1, 7), (7, 1), (3, 5), (5, 3), (16, 16), (40, 9)] {
@@ -111,14 +115,14 @@ fn what_is_not_finite_has_no_bound() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(norm(&[1.0, bad, 0.0, 2.0], 2, 2), f64::INFINITY);
     }
-    assert_eq!(norm_and_direction(&[f64::NAN], 1, 1), (f64::INFINITY, vec![0.0]));
+    assert_eq!(norm_and_direction(&[f64::NAN], matrix(1, 1)), (f64::INFINITY, vec![0.0]));
 }
 
 #[test]
 fn the_direction_is_that_of_central_differences() {
     for (rows, columns) in [(1, 1), (1, 4), (4, 1), (4, 6), (6, 4), (12, 12)] {
         let w = random(rows, columns, 8);
-        let (_, direction) = norm_and_direction(&w, rows, columns);
+        let (_, direction) = norm_and_direction(&w, matrix(rows, columns));
         for i in 0..w.len() {
             let at = |by: f64| {
                 let mut moved = w.clone();

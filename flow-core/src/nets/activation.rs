@@ -88,6 +88,58 @@ impl Activation {
     ) {
         with_kernel!(self, f => kernel::map_biased_with_slope(values, slopes, bias, f));
     }
+
+    /// As [`apply_with_slope`](Self::apply_with_slope), and writes the second derivatives; at a
+    /// kink, 0.
+    pub(crate) fn apply_with_curvature<E: Scalar>(
+        self,
+        values: &mut [E],
+        slopes: &mut [E],
+        curvatures: &mut [E],
+        bias: &[E],
+    ) {
+        with_kernel!(self, f => kernel::map_biased_with_curvature(
+            values,
+            slopes,
+            curvatures,
+            bias,
+            |v| {
+                let (value, slope) = f(v);
+                (value, slope, self.curvature(v, value, slope))
+            },
+        ));
+    }
+
+    /// The second derivative at `v`, from the value and the slope there.
+    #[inline]
+    fn curvature<E: Scalar>(self, v: E, value: E, slope: E) -> E {
+        match self {
+            Self::Relu | Self::LeakyRelu => E::zero(),
+            // e^v below 0, which is the slope there.
+            Self::Elu => {
+                if v <= E::zero() {
+                    slope
+                } else {
+                    E::zero()
+                }
+            }
+            Self::Tanh => E::of(-2.0) * value * slope,
+            Self::Swish => {
+                let (up, down) = (kernel::sigmoid(v), kernel::sigmoid(-v));
+                up * down * (E::of(2.0) + v * (down - up))
+            }
+            Self::Gelu => {
+                let density = E::of(0.398_942_280_401_432_7) * (-E::of(0.5) * v * v).exp();
+                // Far out the density is 0 before v² overflows.
+                if density == E::zero() {
+                    density
+                } else {
+                    density * (E::of(2.0) - v * v)
+                }
+            }
+            Self::Softplus => kernel::sigmoid(v) * kernel::sigmoid(-v),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +235,29 @@ mod tests {
                 let (above, below) = (value(activation, v + step), value(activation, v - step));
                 let want = (above - below) / (2.0 * step);
                 assert!((slope - want).abs() < 1e-9, "{activation:?} at {v}: {slope}, not {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn curvatures_are_the_slopes_of_slopes() {
+        for activation in ALL {
+            for i in -40..40 {
+                let v = 0.2 * f64::from(i) + 0.05;
+                let (mut values, mut slopes, mut curvatures) = ([v], [0.0], [f64::NAN]);
+                let bias = [0.0];
+                activation.apply_with_curvature(&mut values, &mut slopes, &mut curvatures, &bias);
+                assert_eq!((values[0], slopes[0]), with_slope(activation, v));
+                let slope = |v| with_slope(activation, v).1;
+                let want = (slope(v + 1e-5) - slope(v - 1e-5)) / 2e-5;
+                let got = curvatures[0];
+                assert!((got - want).abs() < 1e-9, "{activation:?} at {v}: {got}, not {want}");
+            }
+            for v in [-1e30_f64, -800.0, 800.0, 1e30] {
+                let mut all = [[v], [0.0], [f64::NAN]];
+                let [values, slopes, curvatures] = &mut all;
+                activation.apply_with_curvature(values, slopes, curvatures, &[0.0]);
+                assert!(all.as_flattened().iter().all(|v| v.is_finite()), "{activation:?} of {v}");
             }
         }
     }

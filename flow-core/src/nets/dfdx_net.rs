@@ -7,7 +7,7 @@ use dfdx::tensor::{CpuError, NoneTape, OwnedTape};
 use super::{Conditioner, LastLayer};
 use crate::engine::{Builder, Pass};
 use crate::module::{backward, dot, gradient, numbers, tensor, Mirrors};
-use crate::{FlowError, Result, Scalar};
+use crate::{FlowError, Result, Scalar, Shape};
 
 type Rows<const N: usize, E, T> = Tensor<(usize, Const<N>), E, <E as Scalar>::Device, T>;
 
@@ -111,20 +111,24 @@ where
     /// Builds the module. How the last layer should start is left to it.
     ///
     /// # Errors
-    /// [`FlowError::Option`] where the block needs other numbers of inputs and outputs than `I` and
-    /// `O`.
+    /// [`FlowError::Option`] on images, and where the block needs other numbers of inputs and outputs
+    /// than `I` and `O`.
     pub fn new(
         builder: &mut Builder<E>,
-        inputs: usize,
+        inputs: Shape,
         outputs: usize,
         _: LastLayer<'_>,
     ) -> Result<Self> {
-        for (which, has, needs) in [("inputs", I, inputs), ("outputs", O, outputs)] {
+        if inputs.sides().is_some() {
+            return Err(FlowError::option("the input of a module of dfdx", inputs, "a vector"));
+        }
+        for (which, has, needs) in [("inputs", I, inputs.size()), ("outputs", O, outputs)] {
             if has != needs {
                 return Err(FlowError::option(format!("number of {which} of a net"), has, needs));
             }
         }
-        Ok(Self { mirrors: Mirrors::new(builder, M::make)?, module: PhantomData })
+        let mirrors = builder.scope("net", |builder| Mirrors::new(builder, M::make))?;
+        Ok(Self { mirrors, module: PhantomData })
     }
 }
 

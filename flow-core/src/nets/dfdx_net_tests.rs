@@ -6,14 +6,14 @@ use super::*;
 use crate::blocks::{Coupling, Split};
 use crate::engine::{Role, State};
 use crate::nets::testing::{evaluate, product};
-use crate::nets::{Activation, Mlp, MlpOptions};
+use crate::nets::{Activation, FeedForward, NetOptions};
 use crate::testing::{check_laws, Make};
 use crate::transforms::{Affine, Scale};
 use crate::{Noise, Shape};
 
 type Small = (Linear<3, 5>, Tanh, Linear<5, 4>);
 
-const LAST: LastLayer<'static> = LastLayer { zero: true, bias: &|_| 0.0 };
+const LAST: LastLayer<'static> = LastLayer { start: &|_| Some(0.0) };
 
 fn numbers_of(len: usize, seed: u64) -> Vec<f64> {
     let mut numbers = vec![0.0; len];
@@ -23,7 +23,7 @@ fn numbers_of(len: usize, seed: u64) -> Vec<f64> {
 
 fn small<E: Scalar>(seed: u64) -> (DfdxNet<Small, 3, 4, E>, crate::Layout, State<E>) {
     let mut builder = Builder::new(seed);
-    let net = builder.scope("net", |b| DfdxNet::new(b, 3, 4, LAST)).unwrap();
+    let net = DfdxNet::new(&mut builder, Shape::vector(3), 4, LAST).unwrap();
     let (layout, state) = builder.finish();
     (net, layout, state)
 }
@@ -42,8 +42,10 @@ fn it_is_the_perceptron_of_the_same_weights() {
         ]
     );
     let mut builder = Builder::<f64>::new(2);
-    let options = MlpOptions::default();
-    let same = Mlp::new(&mut builder, 3, 4, LAST, &[5], Activation::Tanh, options).unwrap();
+    let options = NetOptions::default();
+    let inputs = Shape::vector(3);
+    let same =
+        FeedForward::mlp(&mut builder, inputs, 4, LAST, &[5], Activation::Tanh, options).unwrap();
     for rows in [1, 7] {
         let (input, cotangent) = (numbers_of(rows * 3, 1), numbers_of(rows * 4, 2));
         let close = |a: &[f64], b: &[f64]| {
@@ -95,7 +97,7 @@ fn versions_of_the_weights_do_not_mix() {
 #[test]
 fn what_does_not_fit_is_an_error() {
     let mut builder = Builder::<f32>::new(0);
-    let made = DfdxNet::<Small, 3, 4, f32>::new(&mut builder, 3, 6, LAST);
+    let made = DfdxNet::<Small, 3, 4, f32>::new(&mut builder, Shape::vector(3), 6, LAST);
     let error = made.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("outputs of a net is 4, expected 6"), "{error}");
 }
@@ -160,10 +162,10 @@ impl<E: Dtype, D: Device<E>, T: Tape<E, D>> Module<Tensor<(usize, Const<2>), E, 
 #[test]
 fn untrained_tensors_are_buffers_and_unused_ones_have_no_gradient() {
     let mut builder = Builder::<f64>::new(0);
-    let net = DfdxNet::<Shifted, 2, 2, f64>::new(&mut builder, 2, 2, LAST).unwrap();
+    let net = DfdxNet::<Shifted, 2, 2, f64>::new(&mut builder, Shape::vector(2), 2, LAST).unwrap();
     let (layout, mut state) = builder.finish();
-    assert!(matches!(layout.find("offset").unwrap().role, Role::Buffer(_)));
-    assert_eq!(layout.find("idle").unwrap().role, Role::Parameter);
+    assert!(matches!(layout.find("net.offset").unwrap().role, Role::Buffer(_)));
+    assert_eq!(layout.find("net.idle").unwrap().role, Role::Parameter);
     state.values.buffers.copy_from_slice(&[10.0, 20.0]);
     assert_eq!(evaluate(&net, &state, 1, &[3.0, 4.0]), [13.0, 24.0]);
     let (by_input, by_weights) = product(&net, &state, 1, &[3.0, 4.0], &[1.0, 2.0]);

@@ -1,24 +1,54 @@
-//! Conditioners: the nets whose output steers a coupling.
+//! Conditioners: the nets whose output steers a coupling, or is one with its input in a residual
+//! or continuous block.
+//!
+//! A constructor takes the [`Builder`](crate::Builder), the shape of its input (features that it
+//! sees and context; at every pixel of an image), the number of its outputs (at every pixel), and
+//! how its last layer starts. Its parameters stand under `net.`.
 
-use crate::engine::{Pass, State, Values};
+use crate::engine::{Buffer, Pass, State, Values};
 use crate::{Result, Scalar};
 
 mod activation;
 mod dfdx_net;
-mod mlp;
+mod feed_forward;
+mod layer;
+mod mexican_hat;
 #[cfg(test)]
 mod testing;
+mod weights;
 
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
-pub use mlp::{Mlp, MlpOptions};
+pub use feed_forward::FeedForward;
+pub use mexican_hat::MexicanHat;
 
-/// How the last layer of a conditioner starts.
+/// How the outputs of a conditioner's last layer start.
+#[derive(Clone, Copy)]
 pub struct LastLayer<'a> {
-    /// Starts at zero, so that the block starts near the identity.
-    pub zero: bool,
-    /// The bias of each output where the layer starts at zero.
-    pub bias: &'a dyn Fn(usize) -> f64,
+    /// For an output of a pixel, the bias beside weights of zero, so that the block starts near the
+    /// identity; none for an output whose weights start at random.
+    pub start: &'a dyn Fn(usize) -> Option<f64>,
+}
+
+/// What a net may have beside its layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetOptions {
+    /// Starts the last layer as the block asks for, mostly at zero, so that the block starts near
+    /// the identity; otherwise at random like the others.
+    pub zero_init: bool,
+    /// A Lipschitz constant that the whole net keeps at every weight: where the product P of the
+    /// certified norms of its weights and of its activations' constants is more, the weights of the
+    /// n layers that everything passes are used times (c/P)^(1/n).
+    pub lipschitz: Option<f64>,
+    /// Trains direction and length of each row of a weight apart: `W = g·v/‖v‖` with `weight_g`
+    /// and `weight_v` (Salimans and Kingma 2016, "Weight normalization").
+    pub weight_norm: bool,
+}
+
+impl Default for NetOptions {
+    fn default() -> Self {
+        Self { zero_init: true, lipschitz: None, weight_norm: false }
+    }
 }
 
 /// A net from rows of `inputs` numbers to rows of `outputs` numbers, on plain buffers.
@@ -62,5 +92,58 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
     /// A Lipschitz constant for all weights, infinite where none exists.
     fn lipschitz(&self) -> f64 {
         f64::INFINITY
+    }
+}
+
+/// A conditioner whose Jacobian `J` can be used and differentiated: what the log-determinants of
+/// residual and continuous blocks are made of.
+///
+/// Tangents and cotangents come in the same number for each row: `rows × count × inputs` and
+/// `rows × count × outputs` numbers.
+pub trait Differentiable<E: Scalar>: Conditioner<E> {
+    /// Evaluates the net on `pass.rows()` rows, and keeps what the other functions need.
+    fn linearize(
+        &self,
+        pass: &mut Pass<'_, E>,
+        input: &[E],
+        output: &mut [E],
+    ) -> Result<Linearization<E>>;
+
+    /// `output = J·tangent` for each.
+    fn push(&self, pass: &mut Pass<'_, E>, at: &Linearization<E>, tangents: &[E], output: &mut [E]);
+
+    /// `input = Jᵀ·cotangent` for each.
+    fn pull(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        cotangents: &[E],
+        input: &mut [E],
+    );
+
+    /// The gradient of `⟨output_gradient, output⟩ + Σ ⟨cotangent, J·tangent⟩` with fixed tangents
+    /// and cotangents: that by the input overwrites `input_gradient`, those of parameters are added
+    /// to the pass.
+    fn gradient(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        output_gradient: &[E],
+        tangents: &[E],
+        cotangents: &[E],
+        input_gradient: &mut [E],
+    );
+}
+
+/// What [`Differentiable::linearize`] keeps. [`release`](Self::release) gives it back.
+#[derive(Debug)]
+pub struct Linearization<E> {
+    kept: Vec<Buffer<E>>,
+}
+
+impl<E: Scalar> Linearization<E> {
+    /// Gives the memory back to the pass.
+    pub fn release(self, pass: &mut Pass<'_, E>) {
+        self.kept.into_iter().for_each(|buffer| pass.give(buffer));
     }
 }

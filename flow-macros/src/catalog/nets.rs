@@ -15,7 +15,7 @@ pub(crate) const ACTIVATIONS: &[Variant] = &[
 const ACTIVATION: Argument = Argument::required("activation", Kind::OneOf(ACTIVATIONS));
 const ZERO_INIT: Argument = Argument::with("zero_init", Kind::Bool, "true");
 const LIPSCHITZ: Argument = Argument::optional("lipschitz", Kind::Real(Numbers::Positive));
-const WEIGHT_NORM: Argument = Argument::with("weight_norm", Kind::Bool, "false").not_landed();
+const WEIGHT_NORM: Argument = Argument::with("weight_norm", Kind::Bool, "false");
 
 pub(crate) const NETS: &[Net] = &[
     Net {
@@ -43,7 +43,7 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Images,
-        landed: false,
+        landed: true,
     },
     Net {
         id: NetId::ResNet,

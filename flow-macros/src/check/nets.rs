@@ -71,6 +71,10 @@ fn module(flow: &Architecture, block: &Block, path: &Path, input: &Shape, report
         let help =
             "its Lipschitz bound must be certified: write `mlp(…)`, `conv(…)` or `resnet(…)`";
         report.error(place, message, help);
+    } else if matches!(input, Shape::Image(_)) {
+        let message = format!("a module of your own on {input}");
+        let help = "on images write `conv([3, 1, 3], hidden = 128, relu)` or `resnet(…)`";
+        report.error(place, message, help);
     } else if input.is_generic() || flow.header.context.size().is_some_and(|c| c.generic) {
         let message = format!("a module of your own on {input}, which depends on a parameter");
         let help = "a dfdx module is sized by its types: it needs numbers or named constants";

@@ -34,13 +34,6 @@ fn cases(marked: &str, expected: &[(&str, &str)]) {
     check(marked, expected, false);
 }
 
-/// As [`case`], for the rule about what has landed.
-#[track_caller]
-fn landed_case(marked: &str, message: &str, help: &str) {
-    check(marked, &[(message, help)], true);
-}
-
-#[track_caller]
 fn check(marked: &str, expected: &[(&str, &str)], landed: bool) {
     let text = marked.replace(['«', '»'], "");
     let (_, problems) = analyse(&text, landed);

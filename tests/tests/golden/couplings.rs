@@ -55,4 +55,50 @@ golden! {
             spline_coupling(keep = second, net = mlp([16, 16], elu));
         }
     } as SplineCouplingGiven;
+    image_additive_first: f32 (3e-7, 2e-7), {
+        pub struct ImageAdditiveFirst: Image<3, 4, 5> {
+            additive_coupling(keep = first, net = conv([3, 3], hidden = 8, elu));
+        }
+    } as ImageAdditiveFirst;
+    image_affine_first: f32 (4e-7, 2e-7), {
+        pub struct ImageAffineFirst: Image<4, 4, 6> {
+            affine_coupling(
+                keep = first, scale = sigmoid(0.5, 1.0), net = conv([3, 1, 3], hidden = 8, relu)
+            );
+        }
+    } as ImageAffineFirst;
+    image_affine_second: f32 (2e-7, 4e-7), {
+        pub struct ImageAffineSecond: Image<3, 5, 4> {
+            affine_coupling(
+                keep = second, scale = tanh(2.0), net = conv([3, 1, 3], hidden = 8, swish)
+            );
+        }
+    } as ImageAffineSecond;
+    image_affine_checker_even: f32 (2e-7, 2e-7), {
+        pub struct ImageAffineCheckerEven: Image<3, 4, 5> {
+            affine_coupling(
+                keep = checker_even, scale = exp, net = conv([3, 1, 3], hidden = 8, relu)
+            );
+        }
+    } as ImageAffineCheckerEven;
+    image_spline_second: f32 (8e-7, 2e-6), {
+        pub struct ImageSplineSecond: Image<3, 4, 4> {
+            spline_coupling(keep = second, net = conv([3, 1, 3], hidden = 8, relu));
+        }
+    } as ImageSplineSecond;
+    affine_coupling_mexican_hat: f32 (1e-7, 2e-7), {
+        pub struct AffineCouplingMexicanHat: Vector<7> {
+            affine_coupling(keep = odd, scale = mexican_hat(3), net = mlp([16, 16], gelu));
+        }
+    } as AffineCouplingMexicanHat;
+    dual_affine_coupling: f32 (2e-7, 2e-7), {
+        pub struct DualAffineCoupling: Vector<5> {
+            dual_affine_coupling(scale = tanh(2.0), net = mlp([16, 16], tanh));
+        }
+    } as DualAffineCoupling;
+    dual_affine_coupling_mexican_hat: f32 (3e-7, 4e-7), {
+        pub struct DualAffineCouplingMexicanHat: Vector<6> {
+            dual_affine_coupling(scale = mexican_hat(4), net = mlp([16, 16], swish));
+        }
+    } as DualAffineCouplingMexicanHat;
 }

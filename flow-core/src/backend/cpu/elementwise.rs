@@ -40,10 +40,47 @@ pub(crate) fn multiply_by<E: Scalar>(values: &mut [E], factors: &[E]) {
     }
 }
 
+/// `v = v · factor` for each of the vectors of `width` numbers in `values`, of which as many belong
+/// to each vector of `factors`.
+pub(crate) fn multiply_each<E: Scalar>(values: &mut [E], factors: &[E], width: usize) {
+    let vectors = factors.len() / width;
+    let each = values.len() / vectors;
+    for (values, factors) in values.chunks_exact_mut(each).zip(factors.chunks_exact(width)) {
+        values.chunks_exact_mut(width).for_each(|values| multiply_by(values, factors));
+    }
+}
+
+/// `into += a · b`, number by number.
+pub(crate) fn multiply_add<E: Scalar>(into: &mut [E], a: &[E], b: &[E]) {
+    for ((into, &a), &b) in into.iter_mut().zip(a).zip(b) {
+        *into += a * b;
+    }
+}
+
 /// Adds `from` to `into`, number by number.
 pub(crate) fn add<E: Scalar>(into: &mut [E], from: &[E]) {
     for (a, &b) in into.iter_mut().zip(from) {
         *a += b;
+    }
+}
+
+/// As [`map_biased_with_slope`], where `f` also gives its second derivative.
+pub(crate) fn map_biased_with_curvature<E: Scalar>(
+    values: &mut [E],
+    slopes: &mut [E],
+    curvatures: &mut [E],
+    bias: &[E],
+    f: impl Fn(E) -> (E, E, E),
+) {
+    let rows = values
+        .chunks_exact_mut(bias.len())
+        .zip(slopes.chunks_exact_mut(bias.len()))
+        .zip(curvatures.chunks_exact_mut(bias.len()));
+    for ((row, slopes), curvatures) in rows {
+        let each = row.iter_mut().zip(slopes).zip(curvatures).zip(bias);
+        for (((v, slope), curvature), &b) in each {
+            (*v, *slope, *curvature) = f(*v + b);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! Kernels on the CPU.
 
+pub(crate) mod convolution;
 pub(crate) mod elementwise;
 pub(crate) mod matrix;

@@ -1,0 +1,332 @@
+use super::layer::{check_hidden, window, Layer, Place};
+use super::weights::Weights;
+use super::{Activation, Conditioner, Differentiable, LastLayer, Linearization, NetOptions};
+use crate::backend::cpu::convolution::Window;
+use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
+use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::lipschitz::limit::Part;
+use crate::{FlowError, Result, Scalar, Shape};
+
+/// Layers with an activation between them: [`mlp`](Self::mlp) of linear layers on vectors,
+/// [`conv`](Self::conv) of convolutions on images.
+///
+/// Parameters stand under `net.`, from `net.0.weight` and `net.0.bias` on, and start uniform on
+/// ±1/√fan_in, PyTorch's default, but for outputs that start at zero.
+#[derive(Clone, Debug)]
+pub struct FeedForward {
+    layers: Vec<Layer>,
+    activation: Activation,
+    weights: Weights,
+}
+
+impl FeedForward {
+    /// Linear layers from `inputs` to `outputs` numbers over hidden layers of those widths. Weights
+    /// are `[out, in]`.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] for a hidden layer of width 0, for an image, and for a Lipschitz
+    /// constant that is not a finite number above 0.
+    pub fn mlp<E: Scalar>(
+        builder: &mut Builder<E>,
+        inputs: Shape,
+        outputs: usize,
+        last: LastLayer<'_>,
+        hidden: &[usize],
+        activation: Activation,
+        options: NetOptions,
+    ) -> Result<Self> {
+        if inputs.sides().is_some() {
+            return Err(FlowError::option("the input of an mlp", inputs, "a vector"));
+        }
+        check_hidden(hidden)?;
+        let widths = [inputs.features()].into_iter().chain(hidden.iter().copied());
+        let widths: Vec<usize> = widths.chain([outputs]).collect();
+        let windows = vec![None; widths.len() - 1];
+        Self::new(builder, &widths, windows, last, activation, options)
+    }
+
+    /// Convolutions with zero padding and stride 1, one for each of the odd `kernels`, from an
+    /// image over `hidden` channels to one of `outputs` channels. Weights are
+    /// `[out, in, kernel, kernel]`.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] for an even kernel or none, for hidden layers without channels, for a
+    /// vector, and for a Lipschitz constant that is not a finite number above 0.
+    pub fn conv<E: Scalar>(
+        builder: &mut Builder<E>,
+        inputs: Shape,
+        outputs: usize,
+        last: LastLayer<'_>,
+        kernels: &[usize],
+        hidden: usize,
+        activation: Activation,
+        options: NetOptions,
+    ) -> Result<Self> {
+        let Some(sides) = inputs.sides() else {
+            return Err(FlowError::option("the input of a conv", inputs, "an image"));
+        };
+        if kernels.is_empty() {
+            return Err(FlowError::option("kernels", "an empty list", "at least one"));
+        }
+        let widths = vec![hidden; kernels.len() - 1];
+        check_hidden(&widths)?;
+        let widths: Vec<usize> =
+            [inputs.features()].into_iter().chain(widths).chain([outputs]).collect();
+        let windows = kernels.iter().map(|&kernel| window(kernel, sides).map(Some));
+        let windows = windows.collect::<Result<Vec<_>>>()?;
+        Self::new(builder, &widths, windows, last, activation, options)
+    }
+
+    fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        widths: &[usize],
+        windows: Vec<Option<Window>>,
+        last: LastLayer<'_>,
+        activation: Activation,
+        options: NetOptions,
+    ) -> Result<Self> {
+        let mut weights = Weights::new(options);
+        let count = windows.len();
+        builder.scope("net", |builder| {
+            let layers = windows.into_iter().enumerate().map(|(i, window)| {
+                let last = if i + 1 == count { options.last(last) } else { None };
+                builder.scope(i, |b| {
+                    let sizes = (widths[i], widths[i + 1]);
+                    Layer::new(b, &mut weights, sizes, Place { window, last }, None)
+                })
+            });
+            let layers: Vec<Layer> = layers.collect();
+            let gain = |i| if i == 0 { 1.0 } else { activation.lipschitz() };
+            let parts = (0..count).map(|i| Part::Layer { weight: i, gain: gain(i) });
+            weights.limit(builder, parts.collect())?;
+            Ok(Self { layers, activation, weights })
+        })
+    }
+
+    /// The last layer, and those before it.
+    fn split(&self) -> (&Layer, &[Layer]) {
+        let (last, hidden) = self.layers.split_last().expect("a net has at least one layer");
+        (last, hidden)
+    }
+}
+
+impl<E: Scalar> Conditioner<E> for FeedForward {
+    fn inputs(&self) -> usize {
+        self.layers[0].inputs()
+    }
+
+    fn outputs(&self) -> usize {
+        self.split().0.outputs()
+    }
+
+    fn is_lipschitz(&self) -> bool {
+        true
+    }
+
+    fn lipschitz(&self) -> f64 {
+        self.weights.lipschitz()
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        self.weights.prepare(values, derived);
+        Ok(())
+    }
+
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        self.weights.finish(state, derived_gradient, gradient);
+        Ok(())
+    }
+
+    fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
+        let (last, hidden) = self.split();
+        let mut below = pass.take_copy(input);
+        for layer in hidden {
+            let mut above = pass.take(pass.rows() * layer.outputs());
+            layer.apply(pass, &self.weights, &below, &mut above);
+            pass.save_or_give(below);
+            let bias = layer.bias(pass);
+            if pass.saving() {
+                let mut slopes = pass.take(above.len());
+                self.activation.apply_with_slope(&mut above, &mut slopes, bias);
+                pass.save(slopes);
+            } else {
+                self.activation.apply(&mut above, bias);
+            }
+            below = above;
+        }
+        last.apply_with_bias(pass, &self.weights, &below, output);
+        pass.save_or_give(below);
+        Ok(())
+    }
+
+    fn vjp(
+        &self,
+        pass: &mut Pass<'_, E>,
+        output_gradient: &mut [E],
+        input_gradient: &mut [E],
+    ) -> Result<()> {
+        let mut gradient = pass.take_copy(output_gradient);
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let below = pass.restore();
+            layer.add_weight_gradient(pass, &self.weights, &below, &gradient);
+            layer.add_bias_gradient(pass, &gradient);
+            if i == 0 {
+                layer.apply_transposed(pass, &self.weights, &gradient, input_gradient);
+                pass.give(below);
+            } else {
+                // What the layer read is no longer needed: its gradient takes the place.
+                let mut by_input = below;
+                layer.apply_transposed(pass, &self.weights, &gradient, &mut by_input);
+                let slopes = pass.restore();
+                multiply_by(&mut by_input, &slopes);
+                pass.give(slopes);
+                pass.give(std::mem::replace(&mut gradient, by_input));
+            }
+        }
+        pass.give(gradient);
+        Ok(())
+    }
+}
+
+/// What [`Differentiable::linearize`] keeps of a net of this kind: for each layer its input, and
+/// for each activation its slopes and curvatures.
+mod kept {
+    pub(super) const EACH: usize = 3;
+    pub(super) const INPUT: usize = 0;
+    pub(super) const SLOPE: usize = 1;
+    pub(super) const CURVATURE: usize = 2;
+}
+
+impl<E: Scalar> Differentiable<E> for FeedForward {
+    fn linearize(
+        &self,
+        pass: &mut Pass<'_, E>,
+        input: &[E],
+        output: &mut [E],
+    ) -> Result<Linearization<E>> {
+        let (last, hidden) = self.split();
+        let mut kept = Vec::with_capacity(kept::EACH * hidden.len() + 1);
+        let mut below = pass.take_copy(input);
+        for layer in hidden {
+            let mut above = pass.take(pass.rows() * layer.outputs());
+            layer.apply(pass, &self.weights, &below, &mut above);
+            let mut slopes = pass.take(above.len());
+            let mut curvatures = pass.take(above.len());
+            let bias = layer.bias(pass);
+            self.activation.apply_with_curvature(&mut above, &mut slopes, &mut curvatures, bias);
+            kept.extend([below, slopes, curvatures]);
+            below = above;
+        }
+        last.apply_with_bias(pass, &self.weights, &below, output);
+        kept.push(below);
+        Ok(Linearization { kept })
+    }
+
+    fn push(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        tangents: &[E],
+        output: &mut [E],
+    ) {
+        let (last, hidden) = self.split();
+        let count = tangents.len() / self.layers[0].inputs();
+        let mut below = pass.take_copy(tangents);
+        for (i, layer) in hidden.iter().enumerate() {
+            let mut above = pass.take(count * layer.outputs());
+            layer.apply(pass, &self.weights, &below, &mut above);
+            multiply_each(&mut above, &at.kept[kept::EACH * i + kept::SLOPE], layer.outputs());
+            pass.give(std::mem::replace(&mut below, above));
+        }
+        last.apply(pass, &self.weights, &below, output);
+        pass.give(below);
+    }
+
+    fn pull(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        cotangents: &[E],
+        input: &mut [E],
+    ) {
+        let count = cotangents.len() / self.split().0.outputs();
+        let mut above = pass.take_copy(cotangents);
+        for (i, layer) in self.layers.iter().enumerate().skip(1).rev() {
+            let mut below = pass.take(count * layer.inputs());
+            layer.apply_transposed(pass, &self.weights, &above, &mut below);
+            multiply_each(&mut below, &at.kept[kept::EACH * (i - 1) + kept::SLOPE], layer.inputs());
+            pass.give(std::mem::replace(&mut above, below));
+        }
+        self.layers[0].apply_transposed(pass, &self.weights, &above, input);
+        pass.give(above);
+    }
+
+    fn gradient(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        output_gradient: &[E],
+        tangents: &[E],
+        cotangents: &[E],
+        input_gradient: &mut [E],
+    ) {
+        // Tangents through the net: for each layer what it read, and what came before the slopes.
+        let count = tangents.len() / self.layers[0].inputs();
+        let (last, hidden) = self.split();
+        let mut read: Vec<Buffer<E>> = vec![pass.take_copy(tangents)];
+        let mut raw: Vec<Buffer<E>> = Vec::with_capacity(hidden.len());
+        for (i, layer) in hidden.iter().enumerate() {
+            let mut above = pass.take(count * layer.outputs());
+            layer.apply(pass, &self.weights, &read[i], &mut above);
+            raw.push(pass.take_copy(&above));
+            multiply_each(&mut above, &at.kept[kept::EACH * i + kept::SLOPE], layer.outputs());
+            read.push(above);
+        }
+        // And back: a layer's part in ⟨w, J v⟩ is linear in both, an activation's is
+        // φ'(a)·ȧ, whose gradient by a is φ''(a)·ȧ.
+        let mut by_value = pass.take_copy(output_gradient);
+        let mut by_tangent = pass.take_copy(cotangents);
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let input = &at.kept[kept::EACH * i + kept::INPUT];
+            layer.add_weight_gradient(pass, &self.weights, input, &by_value);
+            layer.add_bias_gradient(pass, &by_value);
+            let tangent = read.pop().expect("one for each layer");
+            layer.add_weight_gradient(pass, &self.weights, &tangent, &by_tangent);
+            if i == 0 {
+                layer.apply_transposed(pass, &self.weights, &by_value, input_gradient);
+                pass.give(tangent);
+                break;
+            }
+            let (slopes, curvatures) = (
+                &at.kept[kept::EACH * (i - 1) + kept::SLOPE],
+                &at.kept[kept::EACH * (i - 1) + kept::CURVATURE],
+            );
+            let mut below = pass.take(input.len());
+            layer.apply_transposed(pass, &self.weights, &by_value, &mut below);
+            multiply_by(&mut below, slopes);
+            let mut tangent_below = tangent;
+            layer.apply_transposed(pass, &self.weights, &by_tangent, &mut tangent_below);
+            let mut raw = raw.pop().expect("one for each activation");
+            multiply_by(&mut raw, &tangent_below);
+            let mut bent = pass.take_zeroed(input.len());
+            let width = layer.inputs();
+            let each = count / pass.rows();
+            for (row, raw) in bent.chunks_exact_mut(width).zip(raw.chunks_exact(width * each)) {
+                raw.chunks_exact(width).for_each(|raw| add(row, raw));
+            }
+            multiply_add(&mut below, &bent, curvatures);
+            multiply_each(&mut tangent_below, slopes, width);
+            pass.give(bent);
+            pass.give(raw);
+            pass.give(std::mem::replace(&mut by_value, below));
+            pass.give(std::mem::replace(&mut by_tangent, tangent_below));
+        }
+        debug_assert_eq!(last.outputs() * count, cotangents.len());
+        pass.give(by_value);
+        pass.give(by_tangent);
+    }
+}
+
+#[cfg(test)]
+#[path = "feed_forward_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+use super::weights::Weights;
+use super::NetOptions;
+use crate::backend::cpu::convolution::Window;
+use crate::backend::cpu::elementwise::{add_bias, add_rows};
+use crate::backend::cpu::matrix::{multiply, Into, Matrix};
+use crate::engine::{Builder, Parameter, Pass, Start};
+use crate::lipschitz::norm::Map;
+use crate::nets::LastLayer;
+use crate::Scalar;
+
+/// A linear layer, or a convolution with zero padding: a matrix times the patches of each image.
+///
+/// Buffers hold one or more images after the other; a vector is an image of one pixel. The
+/// functions come in parts so that tangents, which see no bias, can use them too.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    weight: usize,
+    bias: Parameter,
+    map: Map,
+}
+
+/// Where a layer stands in its net.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// A linear layer, or a convolution of that window.
+    pub(crate) window: Option<Window>,
+    /// How it starts where it is the last layer.
+    pub(crate) last: Option<LastLayer<'a>>,
+}
+
+impl Layer {
+    /// A layer under the open path, with its weight in `weights`. `mask` tells for
+    /// `(output, input)` whether the entry of the weight counts.
+    pub(crate) fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        weights: &mut Weights,
+        (inputs, outputs): (usize, usize),
+        place: Place<'_>,
+        mask: Option<&dyn Fn(usize, usize) -> bool>,
+    ) -> Self {
+        let window = place.window.unwrap_or(Window::POINT);
+        let map = Map { outputs, inputs, window, image: place.window.is_some() };
+        let limit = 1.0 / ((inputs * window.taps()).max(1) as f64).sqrt();
+        let zero = |row| place.last.and_then(|last| (last.start)(row));
+        let start = |row| if zero(row).is_some() { 0.0 } else { limit };
+        let weight = weights.add(builder, map, start, mask);
+        let noise = builder.noise("bias");
+        let bias = (0..outputs).map(|row| match zero(row) {
+            Some(bias) => E::of(bias),
+            None => E::of((2.0 * noise.uniform(row as u64) - 1.0) * limit),
+        });
+        let bias = Start::Values(bias.collect());
+        let bias = builder.parameter("bias", &[outputs], bias);
+        Self { weight, bias, map }
+    }
+
+    /// Numbers of an image that it reads.
+    pub(crate) fn inputs(&self) -> usize {
+        self.map.inputs * self.map.window.pixels()
+    }
+
+    /// Numbers of an image that it writes.
+    pub(crate) fn outputs(&self) -> usize {
+        self.map.outputs * self.map.window.pixels()
+    }
+
+    /// Its bias, one number for each output of a pixel.
+    pub(crate) fn bias<'a, E: Scalar>(&self, pass: &Pass<'a, E>) -> &'a [E] {
+        pass.parameter(&self.bias)
+    }
+
+    fn matrix<'a, E: Scalar>(&self, pass: &Pass<'a, E>, weights: &Weights) -> Matrix<'a, E> {
+        let columns = self.map.inputs * self.map.window.taps();
+        Matrix::new(weights.used(pass.state(), self.weight), self.map.outputs, columns)
+    }
+
+    /// `output = W·input`, without the bias.
+    pub(crate) fn apply<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        input: &[E],
+        output: &mut [E],
+    ) {
+        let weight = self.matrix(pass, weights).t();
+        let window = self.map.window;
+        if window.kernel == 1 {
+            let pixels = output.len() / self.map.outputs;
+            let input = Matrix::new(input, pixels, self.map.inputs);
+            return multiply(output, Into::Replace, input, weight);
+        }
+        let columns = self.map.inputs * window.taps();
+        let mut patches = pass.take(window.pixels() * columns);
+        let images = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
+        for (image, out) in images {
+            window.patches(image, &mut patches);
+            let patches = Matrix::new(&patches, window.pixels(), columns);
+            multiply(out, Into::Replace, patches, weight);
+        }
+        pass.give(patches);
+    }
+
+    /// [`apply`](Self::apply), then the bias.
+    pub(crate) fn apply_with_bias<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        input: &[E],
+        output: &mut [E],
+    ) {
+        self.apply(pass, weights, input, output);
+        add_bias(output, self.bias(pass));
+    }
+
+    /// `input = Wᵀ·output`.
+    pub(crate) fn apply_transposed<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        output: &[E],
+        input: &mut [E],
+    ) {
+        let weight = self.matrix(pass, weights);
+        let window = self.map.window;
+        if window.kernel == 1 {
+            let pixels = output.len() / self.map.outputs;
+            let output = Matrix::new(output, pixels, self.map.outputs);
+            return multiply(input, Into::Replace, output, weight);
+        }
+        let columns = self.map.inputs * window.taps();
+        let mut patches = pass.take(window.pixels() * columns);
+        input.fill(E::zero());
+        let images = input.chunks_exact_mut(self.inputs()).zip(output.chunks_exact(self.outputs()));
+        for (image, out) in images {
+            let out = Matrix::new(out, window.pixels(), self.map.outputs);
+            multiply(&mut patches, Into::Replace, out, weight);
+            window.add_patches(&patches, image);
+        }
+        pass.give(patches);
+    }
+
+    /// Adds to the gradient of the weight that of `Σ gradient · (W·input)`.
+    pub(crate) fn add_weight_gradient<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        input: &[E],
+        gradient: &[E],
+    ) {
+        let window = self.map.window;
+        let (outputs, inputs) = (self.map.outputs, self.map.inputs);
+        if window.kernel == 1 {
+            let pixels = gradient.len() / outputs;
+            let by_output = Matrix::new(gradient, pixels, outputs).t();
+            let by_weight = weights.gradient(pass, self.weight);
+            return multiply(by_weight, Into::Add, by_output, Matrix::new(input, pixels, inputs));
+        }
+        let columns = inputs * window.taps();
+        let mut patches = pass.take(window.pixels() * columns);
+        let images = input.chunks_exact(self.inputs()).zip(gradient.chunks_exact(self.outputs()));
+        for (image, by_output) in images {
+            window.patches(image, &mut patches);
+            let by_output = Matrix::new(by_output, window.pixels(), outputs).t();
+            let by_weight = weights.gradient(pass, self.weight);
+            let patches = Matrix::new(&patches, window.pixels(), columns);
+            multiply(by_weight, Into::Add, by_output, patches);
+        }
+        pass.give(patches);
+    }
+
+    /// Adds to the gradient of the bias.
+    pub(crate) fn add_bias_gradient<E: Scalar>(&self, pass: &mut Pass<'_, E>, gradient: &[E]) {
+        add_rows(pass.gradient(&self.bias), gradient);
+    }
+}
+
+/// The window of a convolution of that odd kernel on images of those sides.
+pub(crate) fn window(kernel: usize, (height, width): (usize, usize)) -> crate::Result<Window> {
+    if kernel.is_multiple_of(2) {
+        let expected = "an odd side, so that the output is as large as the input";
+        return Err(crate::FlowError::option("a kernel's side", kernel, expected));
+    }
+    Ok(Window { kernel, height, width })
+}
+
+/// An error where a net would have a hidden layer of nothing.
+pub(crate) fn check_hidden(hidden: &[usize]) -> crate::Result<()> {
+    match hidden.iter().position(|&width| width == 0) {
+        None => Ok(()),
+        Some(i) => {
+            Err(crate::FlowError::option(format!("width of hidden layer {i}"), 0, "at least 1"))
+        }
+    }
+}
+
+impl NetOptions {
+    /// The last layer as it starts under these options.
+    pub(crate) fn last<'a>(self, last: LastLayer<'a>) -> Option<LastLayer<'a>> {
+        self.zero_init.then_some(last)
+    }
+}

@@ -1,0 +1,237 @@
+//! The weight matrices of a net as its layers use them.
+
+use super::NetOptions;
+use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::limit::{Limit, Part};
+use crate::lipschitz::norm::Map;
+use crate::{Result, Scalar};
+
+/// The weights of a net, from the numbers that are trained to the matrices that its layers multiply
+/// with: masked, weight-normalised, brought from PyTorch's order of a kernel to that of the patches,
+/// and scaled down where the net must keep a Lipschitz constant.
+///
+/// The chain is `parameter → shaped → scaled`, and a link that would change nothing is left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights {
+    options: NetOptions,
+    list: Vec<Weight>,
+    limit: Option<Limit>,
+}
+
+/// One matrix `[outputs, kernel·kernel·inputs]`.
+#[derive(Clone, Debug)]
+struct Weight {
+    /// `[outputs, inputs]` or `[outputs, inputs, kernel, kernel]`; the directions where the weight
+    /// is normalised.
+    parameter: Parameter,
+    /// The length of each row, where the weight is normalised (Salimans and Kingma 2016, "Weight
+    /// normalization", equation 2).
+    length: Option<Parameter>,
+    /// Which entries count; all where there is none.
+    mask: Option<Vec<bool>>,
+    map: Map,
+    shaped: Option<Derived>,
+}
+
+impl Weights {
+    pub(crate) fn new(options: NetOptions) -> Self {
+        Self { options, list: Vec::new(), limit: None }
+    }
+
+    /// Adds the weight of a layer under the open path, and returns its index. `start` gives the
+    /// limit of a uniform start for each row, 0 where a row starts at zero; `mask` tells for
+    /// `(output, input)` whether the entry counts.
+    pub(crate) fn add<E: Scalar>(
+        &mut self,
+        builder: &mut Builder<E>,
+        map: Map,
+        start: impl Fn(usize) -> f64,
+        mask: Option<&dyn Fn(usize, usize) -> bool>,
+    ) -> usize {
+        let Map { outputs, inputs, window, image } = map;
+        let taps = window.taps();
+        let shape = match (image, window.kernel) {
+            (false, _) => vec![outputs, inputs],
+            (true, kernel) => vec![outputs, inputs, kernel, kernel],
+        };
+        let columns = inputs * taps;
+        let normalised = self.options.weight_norm;
+        let name = if normalised { "weight_v" } else { "weight" };
+        let noise = builder.noise(name);
+        let fan_in = 1.0 / (columns.max(1) as f64).sqrt();
+        let numbers: Vec<E> = (0..outputs * columns)
+            .map(|i| {
+                // A direction needs a length: a row that starts at zero does so by its length.
+                let limit = if normalised { fan_in } else { start(i / columns) };
+                E::of((2.0 * noise.uniform(i as u64) - 1.0) * limit)
+            })
+            .collect();
+        let mask = mask.map(|keep| {
+            let entry = |i: usize| keep(i / columns, i % columns / taps);
+            (0..outputs * columns).map(entry).collect::<Vec<bool>>()
+        });
+        let length = normalised.then(|| {
+            let lengths = (0..outputs).map(|row| {
+                let at = row * columns..(row + 1) * columns;
+                let kept = |i: &usize| mask.as_ref().is_none_or(|mask| mask[*i]);
+                let squares = at.filter(kept).map(|i| numbers[i].as_f64().powi(2)).sum::<f64>();
+                E::of(if start(row) == 0.0 { 0.0 } else { squares.sqrt() })
+            });
+            let lengths = Start::Values(lengths.collect());
+            builder.parameter("weight_g", &[outputs], lengths)
+        });
+        let parameter = builder.parameter(name, &shape, Start::Values(numbers));
+        let shaped =
+            (normalised || mask.is_some() || taps > 1).then(|| builder.derived(parameter.len()));
+        self.list.push(Weight { parameter, length, mask, map, shaped });
+        self.list.len() - 1
+    }
+
+    /// Limits the net's Lipschitz constant where the options ask for it: `parts` tell how it comes
+    /// from the norms of the weights.
+    pub(crate) fn limit<E: Scalar>(
+        &mut self,
+        builder: &mut Builder<E>,
+        parts: Vec<Part>,
+    ) -> Result<()> {
+        if let Some(constant) = self.options.lipschitz {
+            let maps = self.list.iter().map(|weight| weight.map).collect();
+            self.limit = Some(Limit::new(builder, constant, parts, maps)?);
+        }
+        Ok(())
+    }
+
+    /// The constant that is kept, infinite where none is.
+    pub(crate) fn lipschitz(&self) -> f64 {
+        self.limit.as_ref().map_or(f64::INFINITY, Limit::constant)
+    }
+
+    /// A weight as its layer uses it.
+    pub(crate) fn used<'a, E: Scalar>(&self, state: &'a State<E>, index: usize) -> &'a [E] {
+        match (&self.limit, &self.list[index].shaped) {
+            (Some(limit), _) => limit.scaled(index).of(&state.derived),
+            (None, Some(shaped)) => shaped.of(&state.derived),
+            (None, None) => state.values.parameter(&self.list[index].parameter),
+        }
+    }
+
+    /// Where the gradient by that is added.
+    pub(crate) fn gradient<'p, E: Scalar>(
+        &self,
+        pass: &'p mut Pass<'_, E>,
+        index: usize,
+    ) -> &'p mut [E] {
+        match (&self.limit, &self.list[index].shaped) {
+            (Some(limit), _) => pass.derived_gradient(limit.scaled(index)),
+            (None, Some(shaped)) => pass.derived_gradient(shaped),
+            (None, None) => pass.gradient(&self.list[index].parameter),
+        }
+    }
+
+    pub(crate) fn prepare<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
+        for weight in &self.list {
+            weight.shape(values, derived);
+        }
+        if let Some(limit) = &self.limit {
+            let shaped: Vec<Vec<E>> = self.list.iter().map(|w| w.read(values, derived)).collect();
+            limit.prepare(&shaped, derived);
+        }
+    }
+
+    pub(crate) fn finish<E: Scalar>(
+        &self,
+        state: &State<E>,
+        derived_gradient: &[E],
+        gradient: &mut [E],
+    ) {
+        let limited = self.limit.as_ref().map(|limit| {
+            let read = |w: &Weight| w.read(&state.values, &state.derived);
+            let shaped: Vec<Vec<E>> = self.list.iter().map(read).collect();
+            limit.finish(&shaped, state, derived_gradient)
+        });
+        for (i, weight) in self.list.iter().enumerate() {
+            match (&limited, &weight.shaped) {
+                (Some(by_shaped), _) => weight.finish(&state.values, &by_shaped[i], gradient),
+                (None, Some(shaped)) => {
+                    weight.finish(&state.values, shaped.of(derived_gradient), gradient);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+impl Weight {
+    /// The matrix before it is scaled.
+    fn read<E: Scalar>(&self, values: &Values<E>, derived: &[E]) -> Vec<E> {
+        match &self.shaped {
+            Some(shaped) => shaped.of(derived).to_vec(),
+            None => values.parameter(&self.parameter).to_vec(),
+        }
+    }
+
+    /// Where an entry of the parameter stands in the matrix: kernels are `[inputs, taps]` in the
+    /// parameter and `[taps, inputs]` in a row.
+    fn place(&self, entry: usize) -> usize {
+        let (inputs, taps) = (self.map.inputs, self.map.window.taps());
+        let columns = inputs * taps;
+        let (row, column) = (entry / columns, entry % columns);
+        row * columns + column % taps * inputs + column / taps
+    }
+
+    fn kept(&self, entry: usize) -> bool {
+        self.mask.as_ref().is_none_or(|mask| mask[entry])
+    }
+
+    /// `length / ‖row‖` of a row of directions, 1 where the weight is not normalised.
+    fn stretch<E: Scalar>(&self, values: &Values<E>, row: usize) -> E {
+        let Some(length) = &self.length else { return E::one() };
+        values.parameter(length)[row] / self.norm(values, row)
+    }
+
+    /// The norm of what counts of a row.
+    fn norm<E: Scalar>(&self, values: &Values<E>, row: usize) -> E {
+        let columns = self.parameter.len() / self.map.outputs;
+        let numbers = values.parameter(&self.parameter);
+        let kept = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
+        let squares = kept.map(|i| numbers[i] * numbers[i]).sum::<E>();
+        // A row without a direction is zero, whatever its length.
+        squares.sqrt().max(E::min_positive_value())
+    }
+
+    fn shape<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
+        let Some(shaped) = &self.shaped else { return };
+        let columns = self.parameter.len() / self.map.outputs.max(1);
+        let out = shaped.of_mut(derived);
+        let numbers = values.parameter(&self.parameter);
+        for row in 0..self.map.outputs {
+            let stretch = self.stretch(values, row);
+            for i in row * columns..(row + 1) * columns {
+                out[self.place(i)] = if self.kept(i) { stretch * numbers[i] } else { E::zero() };
+            }
+        }
+    }
+
+    /// Carries the gradient by the matrix on to the parameters. With `W = g·v/‖v‖` that by `g` is
+    /// `⟨G, v⟩/‖v‖`, and that by `v` is `g/‖v‖·(G − v·⟨G, v⟩/‖v‖²)`.
+    fn finish<E: Scalar>(&self, values: &Values<E>, by_matrix: &[E], gradient: &mut [E]) {
+        let columns = self.parameter.len() / self.map.outputs.max(1);
+        let numbers = values.parameter(&self.parameter);
+        for row in 0..self.map.outputs {
+            let entries = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
+            let (mut stretch, mut along) = (E::one(), E::zero());
+            if let Some(length) = &self.length {
+                let norm = self.norm(values, row);
+                stretch = values.parameter(length)[row] / norm;
+                let product = entries.clone().map(|i| by_matrix[self.place(i)] * numbers[i]);
+                let by_length = product.sum::<E>() / norm;
+                length.of_mut(gradient)[row] += by_length;
+                along = by_length / norm;
+            }
+            let by_parameter = self.parameter.of_mut(gradient);
+            for i in entries {
+                by_parameter[i] += stretch * (by_matrix[self.place(i)] - along * numbers[i]);
+            }
+        }
+    }
+}
