@@ -14,7 +14,7 @@ use flow_core::data::Bits;
 use flow_core::io::read_table;
 use flow_core::plot::{curves, images, Curve};
 use flow_core::prelude::*;
-use flow_core::{Architecture, Cpu, Event, Flow, Unconditional};
+use flow_core::{Architecture, Cpu, Event, Flow, Image, Invertible, Shape, Unconditional};
 use flow_examples::{output_folder, shipped_data, Options, Result};
 
 flow! {
@@ -91,7 +91,7 @@ impl Run {
     /// out, and draws. Returns held-out images as numbers in [0, 1).
     fn learn<A>(&self, name: &str, flow: &mut Flow<A, f32>, file: &Path) -> Result<Rows<f32>>
     where
-        A: Architecture<f32, Context = Unconditional>,
+        A: Architecture<f32, Context = Unconditional> + Invertible,
     {
         let shape = A::Event::SHAPE;
         let noise = Noise::seed(self.seed).named(name);
@@ -146,7 +146,7 @@ impl Run {
     /// they are, with new fine levels, and with new coarse ones.
     fn resample(&self, flow: &Glow, x: &Rows<f32>) -> Result {
         let mut noise = Noise::seed(self.seed).named("levels");
-        let (z, _) = flow.forward(x.x::<flow_core::Image<3, 32, 32>>()?)?;
+        let (z, _) = flow.forward(x.x::<Image<3, 32, 32>>()?)?;
         let (fine, middle, coarse) = flow.levels(&z)?;
         let other = flow.temperature(0.7).sample(x.len(), &mut noise)?;
         let (new_fine, new_middle, new_coarse) = flow.levels(&flow.forward(other)?.0)?;
@@ -155,12 +155,7 @@ impl Run {
             let image = flow.inverse(flow.join_levels(parts)?)?.0;
             lines.extend_from_slice(Rows::from_tensor(image)?.values());
         }
-        images(
-            self.file("patches", "levels"),
-            flow_core::Shape::image(3, 32, 32),
-            COLUMNS,
-            &lines,
-        )?;
+        images(self.file("patches", "levels"), Shape::image(3, 32, 32), COLUMNS, &lines)?;
         Ok(())
     }
 
