@@ -37,7 +37,7 @@ flow! {
 
 fn main() -> Result {
     let options = Options::read(&["steps", "observations", "seed"])?;
-    let steps = options.get("steps")?.unwrap_or(20_000);
+    let steps = options.get("steps")?.unwrap_or(12_000);
     let observations = options.get("observations")?.unwrap_or(10).clamp(1, 10);
     let seed = options.get("seed")?.unwrap_or(0);
 
