@@ -13,6 +13,8 @@
 //! than one unit in the last place. The matrix of those sums has a Frobenius norm of at most √T
 //! times that of the weight.
 
+use rayon::prelude::*;
+
 use super::hermitian::{Complex, Iteration};
 use super::norm::Map;
 use super::rounding::{frobenius, gamma, normalize, power_of_two, up, ETA, UNIT};
@@ -31,10 +33,40 @@ pub(super) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Ve
     let Some(exponent) = normalize(&mut taps) else { return (0.0, direction) };
 
     let symbols = Symbols::new(&torus, &taps);
+    let order = symbols.greatest_first();
+    let first = search(&torus, &symbols, order.iter().take(1), (0.0, 0));
+    let groups = (0..GROUPS).into_par_iter();
+    let groups: Vec<(f64, usize)> = groups
+        .map(|group| search(&torus, &symbols, order.iter().skip(1 + group).step_by(GROUPS), first))
+        .collect();
+    let most = groups.into_iter().fold(first, |a, b| if b.0 > a.0 { b } else { a });
+
+    let mut numbers = vec![0.0; 2 * torus.tall * torus.side];
+    symbols.write(most.1, &mut numbers);
+    let along = Iteration::new(torus.tall, torus.side).derivative(torus.matrix(&numbers));
+    torus.derivative(&along, symbols.twiddles(most.1), &mut direction);
+    let scale: f64 = direction.iter().zip(weights).map(|(by, w)| by * w.as_f64()).sum();
+    direction.iter_mut().for_each(|by| *by /= scale);
+    // The scaling of the weight: entries that vanished, and a bound among the subnormal numbers.
+    let vanished = up(torus.offsets.len() as f64 * up((numbers.len() as f64).sqrt()) * ETA);
+    (up(power_of_two(up(most.0 + vanished), exponent)), direction)
+}
+
+/// The frequencies are searched in that many groups side by side, whatever the number of threads,
+/// so that the result is the same on any machine.
+const GROUPS: usize = 8;
+
+/// The greatest bound above that of `most`, with its frequency. Where a bound on the way of a
+/// frequency is no greater than one that was found, the rest of the way is left out.
+fn search<'a>(
+    torus: &Torus,
+    symbols: &Symbols<'_>,
+    frequencies: impl Iterator<Item = &'a usize>,
+    mut most: (f64, usize),
+) -> (f64, usize) {
     let mut iteration = Iteration::new(torus.tall, torus.side);
     let mut numbers = vec![0.0; 2 * torus.tall * torus.side];
-    let mut most = (0.0, 0);
-    for frequency in symbols.greatest_first() {
+    for &frequency in frequencies {
         let scale = symbols.write(frequency, &mut numbers);
         let whole = |bound: f64| symbols.whole(bound, scale);
         let found = iteration.bound(torus.matrix(&numbers), |bound| whole(bound) <= most.0);
@@ -42,15 +74,7 @@ pub(super) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Ve
             most = (whole(bound), frequency);
         }
     }
-
-    symbols.write(most.1, &mut numbers);
-    let along = iteration.derivative(torus.matrix(&numbers));
-    torus.derivative(&along, symbols.twiddles(most.1), &mut direction);
-    let scale: f64 = direction.iter().zip(weights).map(|(by, w)| by * w.as_f64()).sum();
-    direction.iter_mut().for_each(|by| *by /= scale);
-    // The scaling of the weight: entries that vanished, and a bound among the subnormal numbers.
-    let vanished = up(torus.offsets.len() as f64 * up((numbers.len() as f64).sqrt()) * ETA);
-    (up(power_of_two(up(most.0 + vanished), exponent)), direction)
+    most
 }
 
 /// The torus, and the taps on it.

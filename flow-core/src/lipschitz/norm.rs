@@ -69,6 +69,17 @@ pub(crate) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Ve
     (bound, direction)
 }
 
+/// A bound that is cheap for a convolution, and up to its kernel's side k too large: k times that of
+/// its matrix, since each pixel lies in at most k² patches (Tsuzuku, Sato and Sugiyama 2018,
+/// "Lipschitz-margin training", section 5.2).
+pub(crate) fn rough<E: Scalar>(weights: &[E], map: Map) -> f64 {
+    let bound = gram(weights, map.outputs, map.inputs * map.window.taps(), None);
+    match map.window.kernel {
+        1 => bound,
+        kernel => up(kernel as f64 * bound),
+    }
+}
+
 fn gram<E: Scalar>(
     weights: &[E],
     rows: usize,
