@@ -91,7 +91,27 @@ fn built_in(
             };
             (quote!(#krate::nets::FeedForward), made)
         }
-        _ => without_code(krate, name),
+        NetId::ResNet => {
+            let (blocks, hidden) = (arguments.count("blocks"), arguments.count("hidden"));
+            let attention = arguments.flag("attention");
+            let made = quote_spanned! {site=>
+                |builder, inputs, outputs, last| {
+                    #krate::nets::ResNet::new(
+                        builder,
+                        inputs,
+                        outputs,
+                        last,
+                        #blocks,
+                        #hidden,
+                        #krate::nets::Activation::#activation,
+                        #attention,
+                        #options,
+                    )
+                }
+            };
+            (quote!(#krate::nets::ResNet), made)
+        }
+        NetId::Made => without_code(krate, name),
     }
 }
 
