@@ -84,9 +84,35 @@ pub fn output_folder(example: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A small data set that comes with the examples; `examples/data/README.md` says what each holds.
+pub fn shipped_data(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data")).join(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shipped_data_are_what_they_are_said_to_be() {
+        use flow_core::data::Bits;
+        use flow_core::io::read_table;
+        use flow_core::Rows;
+        let eight = Bits::new(8).unwrap();
+        for (name, rows, width) in
+            [("fashion-mnist.npy.gz", 1500, 28 * 28), ("patches.npy.gz", 330, 3 * 32 * 32)]
+        {
+            assert!(std::fs::metadata(shipped_data(name)).unwrap().len() < 1_000_000);
+            let levels: Rows<f32> = read_table(shipped_data(name)).unwrap().to_rows().unwrap();
+            assert_eq!((levels.len(), levels.width()), (rows, width), "{name}");
+            assert!(eight.reduce(levels, Bits::new(5).unwrap()).is_ok(), "{name}");
+        }
+        let observed = read_table(shipped_data("two-moons.csv")).unwrap();
+        let posterior = read_table(shipped_data("two-moons-posterior.npy")).unwrap();
+        assert_eq!((observed.rows(), posterior.width()), (10, 20));
+        assert_eq!(posterior.rows(), 10_000);
+        assert!(posterior.values().iter().all(|theta| theta.abs() <= 1.0));
+    }
 
     fn parse(line: &str) -> Result<Options> {
         Options::parse(line.split_whitespace().map(String::from), &["steps", "seed"])

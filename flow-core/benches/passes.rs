@@ -5,7 +5,7 @@
 use divan::counter::ItemsCount;
 use divan::Bencher;
 use flow_core::prelude::*;
-use flow_core::{Architecture, Cpu, Event, Flow, Unconditional};
+use flow_core::{Architecture, Cpu, Event, Flow, Invertible, Unconditional};
 
 flow! {
     /// A hundred affine couplings of the plane.
@@ -56,7 +56,7 @@ fn density<A: Architecture<f32, Context = Unconditional>>(
     bencher.counter(ItemsCount::new(batch)).bench_local(|| view.log_prob_of_rows(rows.values()));
 }
 
-fn sampling<A: Architecture<f32, Context = Unconditional>>(
+fn sampling<A: Architecture<f32, Context = Unconditional> + Invertible>(
     bencher: Bencher<'_, '_>,
     flow: &Flow<A, f32, Cpu>,
     batch: usize,

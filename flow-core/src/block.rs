@@ -110,6 +110,8 @@ pub struct Facts {
     pub bi_lipschitz: bool,
     /// Activations can be recomputed from the block's output.
     pub memory_saving: bool,
+    /// There is an inverse that can be run: only `planar`, `radial` and `sylvester` have none.
+    pub invertible: bool,
     /// A Lipschitz constant of the forward direction for all weights, infinite where none exists.
     pub forward: f64,
     /// A Lipschitz constant of the inverse for all weights, infinite where none exists.
@@ -117,12 +119,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Nothing is known.
+    /// Nothing is known but that there is an inverse.
     pub const UNKNOWN: Self = Self {
         analytic_inverse: false,
         log_det: LogDet::Varying,
         bi_lipschitz: false,
         memory_saving: false,
+        invertible: true,
         forward: f64::INFINITY,
         inverse: f64::INFINITY,
     };
@@ -133,6 +136,7 @@ impl Facts {
         log_det: LogDet::Zero,
         bi_lipschitz: true,
         memory_saving: true,
+        invertible: true,
         forward: 1.0,
         inverse: 1.0,
     };
@@ -149,6 +153,7 @@ impl Facts {
             log_det,
             bi_lipschitz: self.bi_lipschitz && next.bi_lipschitz,
             memory_saving: self.memory_saving && next.memory_saving,
+            invertible: self.invertible && next.invertible,
             forward: self.forward * next.forward,
             inverse: self.inverse * next.inverse,
         }

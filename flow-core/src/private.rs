@@ -9,7 +9,8 @@ pub use dfdx::prelude::{Cpu, Device, Dtype, NoneTape};
 
 use crate::base::Normal;
 use crate::{
-    Architecture, Block, Builder, Context, Event, FlowError, Item, Pass, Result, Scalar, Shape,
+    Architecture, Block, Builder, Context, Event, FlowError, Invertible, Item, Pass, Result,
+    Scalar, Shape,
 };
 
 /// Whether a component that takes `wanted` can stand where the flow has `found`.
@@ -37,6 +38,8 @@ impl<E: Scalar, V: Event, C: Context> Architecture<E> for Stub<V, C> {
         Err(FlowError::option("flow", "one with compile errors", "one without"))
     }
 }
+
+impl<V, C> Invertible for Stub<V, C> {}
 
 impl<E: Scalar, V: Event, C: Context> Block<E> for Stub<V, C> {
     fn forward(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {

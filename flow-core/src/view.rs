@@ -4,8 +4,12 @@ use std::cell::Cell;
 
 use dfdx::prelude::{Const, Cpu, Dim, NoneTape, Tape, Tensor, TensorFromVec};
 
-use crate::engine::{adds_to, check, split, Direction, Given, JoinTape, Operator};
-use crate::{Architecture, Context, Event, Flow, FlowError, Memory, Noise, Result, Scalar, Vector};
+use crate::architecture::invertible;
+use crate::engine::{adds_to, check, ordered, Direction, Given, JoinTape, Operator};
+use crate::{
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,
+    Vector,
+};
 
 /// A batch of what a flow models, for `N` rows and a tape `T`.
 pub type Data<F, N, T = NoneTape> = Tensor<
@@ -33,7 +37,8 @@ pub type Joined<F, T> =
 /// What an unconditional flow and any [`View`] can do.
 ///
 /// Batches are dfdx tensors whose first dimension, the rows, is dynamic (`usize`) or constant. Rows
-/// that hold NaN or an infinity are an error that names the first.
+/// that hold NaN or an infinity are an error that names the first. A flow with a forward-only block
+/// (`planar`, `radial`, `sylvester`) is not [`Invertible`]: it has no inverse and no samples.
 ///
 /// ```
 /// use dfdx::prelude::*;
@@ -82,7 +87,7 @@ pub trait NormalizingFlow {
         x: Data<Self, N, T>,
     ) -> Result<(Latents<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
         let view = self.view()?;
-        let (x, tape) = split(x);
+        let (x, tape) = ordered(x)?;
         let tape = tape.join(view.take_tape());
         view.operator()?.map::<EventOf<Self>, LatentOf<Self>, N, _>(Direction::Forward, x, tape)
     }
@@ -94,9 +99,13 @@ pub trait NormalizingFlow {
     fn inverse<N: Dim, T: JoinTape<Self::Scalar, Self::Tape>>(
         &self,
         z: Latents<Self, N, T>,
-    ) -> Result<(Data<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)> {
+    ) -> Result<(Data<Self, N, Joined<Self, T>>, Numbers<Self, N, Joined<Self, T>>)>
+    where
+        Self::Architecture: Invertible,
+    {
+        let () = View::<Self::Architecture, Self::Scalar, Self::Tape>::HAS_INVERSE;
         let view = self.view()?;
-        let (z, tape) = split(z);
+        let (z, tape) = ordered(z)?;
         let tape = tape.join(view.take_tape());
         view.operator()?.map::<LatentOf<Self>, EventOf<Self>, N, _>(Direction::Inverse, z, tape)
     }
@@ -110,7 +119,7 @@ pub trait NormalizingFlow {
         x: Data<Self, N, T>,
     ) -> Result<Numbers<Self, N, Joined<Self, T>>> {
         let view = self.view()?;
-        let (x, tape) = split(x);
+        let (x, tape) = ordered(x)?;
         let tape = tape.join(view.take_tape());
         view.operator()?.log_prob(x, tape)
     }
@@ -129,7 +138,10 @@ pub trait NormalizingFlow {
     ///
     /// # Errors
     /// Where `rows` is 0, or as [`inverse`](Self::inverse).
-    fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Data<Self, usize>> {
+    fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Data<Self, usize>>
+    where
+        Self::Architecture: Invertible,
+    {
         let view = self.view()?;
         let mut z = view.draw(rows, noise, None)?;
         view.push(&mut z)?;
@@ -144,7 +156,10 @@ pub trait NormalizingFlow {
         &self,
         rows: usize,
         noise: &mut Noise,
-    ) -> Result<(Data<Self, usize>, Numbers<Self, usize>)> {
+    ) -> Result<(Data<Self, usize>, Numbers<Self, usize>)>
+    where
+        Self::Architecture: Invertible,
+    {
         let view = self.view()?;
         let mut log_prob = vec![Self::Scalar::zero(); rows];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
@@ -154,9 +169,9 @@ pub trait NormalizingFlow {
     }
 }
 
-type EventOf<F> =
+pub(crate) type EventOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Event;
-type LatentOf<F> =
+pub(crate) type LatentOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Latent;
 
 use num_traits::Zero;
@@ -196,15 +211,15 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
     where
         A: Architecture<E, Context = Vector<C>>,
     {
-        let (context, tape) = split(context);
-        let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
-        let given = crate::engine::read(context, "context", C).map(|rows| Given {
-            rows: rows.into(),
-            width: C,
-            gradient,
+        let mut tape = None;
+        let given = ordered(context).and_then(|(context, its)| {
+            tape = Some(its);
+            let gradient = T::OWNS_TAPE.then(|| adds_to(&context));
+            let rows = crate::engine::read(context, "context", C)?.into();
+            Ok(Given { rows, width: C, gradient })
         });
         let Self { flow, memory, temperature, noise, .. } = self;
-        View { flow, given, tape: Cell::new(Some(tape)), memory, temperature, noise }
+        View { flow, given, tape: Cell::new(tape), memory, temperature, noise }
     }
 }
 
@@ -243,7 +258,18 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         given.spread(A::NAME, A::Context::SIZE, rows)
     }
 
-    fn draw(&self, rows: usize, noise: &mut Noise, log_prob: Option<&mut [E]>) -> Result<Vec<E>> {
+    /// Whether optimisers would change the base distribution.
+    pub(crate) fn trains_base(&self) -> bool {
+        self.flow.parameters().any(|p| !p.frozen && p.name.starts_with("base."))
+    }
+
+    /// Samples of the base distribution; their log-probabilities are added to `log_prob`.
+    pub(crate) fn draw(
+        &self,
+        rows: usize,
+        noise: &mut Noise,
+        log_prob: Option<&mut [E]>,
+    ) -> Result<Vec<E>> {
         if rows == 0 {
             return Err(FlowError::EmptyBatch { what: "sample".into() });
         }
@@ -258,7 +284,17 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         Ok(self.flow.machine().sample_base(rows, &stream, self.temperature, log_prob))
     }
 
-    fn push(&self, z: &mut [E]) -> Result<Vec<E>> {
+    /// A flow inside this one may have a forward-only block where the marker cannot see it.
+    const HAS_INVERSE: () = assert!(
+        invertible(A::ITEMS),
+        "a flow inside this one has a forward-only block (`planar`, `radial` or `sylvester`), so there is no inverse and there are no samples"
+    );
+
+    fn push(&self, z: &mut [E]) -> Result<Vec<E>>
+    where
+        A: Invertible,
+    {
+        let () = Self::HAS_INVERSE;
         let rows = z.len() / A::Latent::SHAPE.size();
         let context = self.context(rows)?;
         Ok(self.flow.machine().run(Direction::Inverse, z, &context, None)?.0)

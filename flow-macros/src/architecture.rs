@@ -260,7 +260,6 @@ pub(crate) enum Resolved {
     Counts(Vec<Dim>),
     Seed(u64),
     Real(f64),
-    #[expect(dead_code, reason = "read by the emission of `spline_activation`, once it lands")]
     Pair(f64, f64),
     Flag(bool),
     Fraction(u64, u64),
@@ -324,6 +323,13 @@ impl Arguments {
         match self.expect(name) {
             Resolved::Real(value) => *value,
             _ => panic!("`{name}` is no number"),
+        }
+    }
+
+    pub(crate) fn pair(&self, name: &str) -> (f64, f64) {
+        match self.expect(name) {
+            Resolved::Pair(low, high) => (*low, *high),
+            _ => panic!("`{name}` is no pair"),
         }
     }
 

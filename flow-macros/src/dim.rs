@@ -50,6 +50,11 @@ impl Dim {
         self.combine(other, quote!(/), u64::checked_div)
     }
 
+    /// That `other` is not the larger is the caller's to know.
+    pub(crate) fn minus(&self, other: &Self) -> Option<Self> {
+        self.combine(other, quote!(-), u64::checked_sub)
+    }
+
     fn combine(
         &self,
         other: &Self,
@@ -59,7 +64,7 @@ impl Dim {
         if let (Some(a), Some(b)) = (self.value, other.value) {
             return numbers(a, b).map(|value| Self::number(value, self.place));
         }
-        if other.is(1) && operator.to_string() != "+" {
+        if other.is(1) && matches!(operator.to_string().as_str(), "*" | "/") {
             return Some(self.clone());
         }
         if self.is(1) && operator.to_string() == "*" {

@@ -72,7 +72,8 @@ mod tests;
 ///   shape is compiled once, whatever `n` is.
 /// - `multiscale n (keep = 1/2) { … }` runs its body `n` times. After each level but the last,
 ///   `keep` of the features go on and the rest are latent. What follows sees a vector of the whole
-///   size.
+///   size. Of the only `multiscale` of a flow, where it comes last, `flow.levels(&z)` gives each
+///   level's part of the latents in a shape of its own, and `flow.join_levels(…)` joins them.
 /// - `use Path(arguments) -> event` is a block of one's own, or another flow: anything that
 ///   implements `flow_core::Component`. Without an event it keeps the shape.
 /// - A label (`'name:`) takes the place of the item's position, counted from 0, in the names of
@@ -91,7 +92,7 @@ mod tests;
 /// | `linear(lu)`, `conv1x1(lu)` | y = P·L·U·x | vectors, images |
 /// | `linear(orthogonal)`, `linear(householder(count))`, `conv1x1(orthogonal)` | a product of reflections, `d` of them or `count` | vectors, images |
 /// | `linear(dense)`, `linear(svd)`, `conv1x1(dense)` | y = W·x; y = U·S·Vᵀ·x | vectors, images |
-/// | `invertible_conv(kernel)` | squeeze, then a matrix at every pixel | images |
+/// | `invertible_conv(kernel, kappa = 1.0)` | squeeze, then a matrix at every pixel, at the start kappa·I | images |
 /// | `additive_coupling(keep, net)` | b + t(a) | both |
 /// | `affine_coupling(keep, scale = exp, net)` | b·g(s(a)) + t(a) | both |
 /// | `spline_coupling(keep, bins = 8, bound = 3.0, net)` | a rational-quadratic spline of b | both |
@@ -101,9 +102,12 @@ mod tests;
 /// | `residual(lipschitz, net, log_det = exact, tolerance = 1e-6)` | x + g(x); also `series(terms)`, `roulette(p = 0.5, exact_terms = 2)` | both |
 /// | `ode(net, time = 1.0, solver = rk4(20), trace = exact)` | dx/dt = f(x, t); also `dopri5(tolerance)`, `hutchinson` | both |
 /// | `squeeze(factor)`, `unsqueeze(factor)`, `haar`, `flatten` | pixels to channels and back, wavelets, to a vector | images |
-/// | `spline_activation(bins = 16, slopes = (0.0, 1.0))` | a learned spline for each feature | both |
+/// | `spline_activation(bins = 16, slopes = (0.0, 1.0), beta = 1.0)` | a learned spline for each feature, at first of slope `beta` | both |
 /// | `tanh`, `sigmoid`, `logit(alpha = 0.0)`, `normal_cdf`, `leaky_relu(slope = 0.01)`, `softplus`, `scale(factor)` | element by element | both |
 /// | `planar`, `radial`, `sylvester(rank)` | forward only | vectors |
+///
+/// A flow with a forward-only block has no inverse and no samples: asking for them is a compile
+/// error.
 ///
 /// A block without a runtime in this version is an error that says so.
 ///

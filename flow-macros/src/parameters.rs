@@ -72,7 +72,11 @@ pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Opti
         }
         Id::Planar => d.checked_mul(2)?.checked_add(1),
         Id::Radial => d.checked_add(2),
-        Id::Sylvester => None,
+        Id::Sylvester => {
+            let rank = arguments.count("rank").value?;
+            let square = rank.checked_mul(rank)?.checked_mul(2)?;
+            rank.checked_mul(d)?.checked_add(square)?.checked_add(rank)
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use dfdx::prelude::{
     TensorFromVec, Trace, ZerosTensor,
 };
 use flow_core::{
-    Architecture, Data, Event, Facts, Flow, Item, Joined, Latents, NormalizingFlow, Scalar,
-    Unconditional, Vector,
+    Architecture, Data, Event, Facts, Flow, Invertible, Item, Joined, Latents, NormalizingFlow,
+    Scalar, Unconditional, Vector,
 };
 
 /// Data to latent, or back.
@@ -120,28 +120,82 @@ fn batch<V: Event, E: Scalar>(numbers: &[E]) -> Tensor<V::Batch<usize>, E, Cpu> 
     Cpu::default().tensor_from_vec(numbers.to_vec(), V::batch(rows))
 }
 
-fn run<F>(flow: &F, direction: Direction, x: &[F::Scalar]) -> Output<F::Scalar>
+fn forward<F>(flow: &F, x: &[F::Scalar]) -> Output<F::Scalar>
 where
     F: NormalizingFlow<Tape = dfdx::prelude::NoneTape>,
 {
-    let (rows, log_det) = match direction {
-        Direction::Forward => {
-            let x: Data<F, usize> =
-                batch::<<F::Architecture as Architecture<F::Scalar>>::Event, F::Scalar>(x);
-            let (z, log_det) = flow.forward(x).expect("a forward pass");
-            (z.as_vec(), log_det.as_vec())
-        }
-        Direction::Inverse => {
-            let z: Latents<F, usize> =
-                batch::<<F::Architecture as Architecture<F::Scalar>>::Latent, F::Scalar>(x);
-            let (x, log_det) = flow.inverse(z).expect("an inverse pass");
-            (x.as_vec(), log_det.as_vec())
-        }
-    };
-    Output { rows, log_det }
+    let x: Data<F, usize> =
+        batch::<<F::Architecture as Architecture<F::Scalar>>::Event, F::Scalar>(x);
+    let (z, log_det) = flow.forward(x).expect("a forward pass");
+    Output { rows: z.as_vec(), log_det: log_det.as_vec() }
+}
+
+fn run<F>(flow: &F, direction: Direction, x: &[F::Scalar]) -> Output<F::Scalar>
+where
+    F: NormalizingFlow<Tape = dfdx::prelude::NoneTape>,
+    F::Architecture: Invertible,
+{
+    if direction == Direction::Forward {
+        return forward(flow, x);
+    }
+    let z: Latents<F, usize> =
+        batch::<<F::Architecture as Architecture<F::Scalar>>::Latent, F::Scalar>(x);
+    let (x, log_det) = flow.inverse(z).expect("an inverse pass");
+    Output { rows: x.as_vec(), log_det: log_det.as_vec() }
+}
+
+fn forward_slopes<F>(
+    flow: &F,
+    x: &[F::Scalar],
+    cotangent: &[F::Scalar],
+    by_log_det: &[F::Scalar],
+) -> (Vec<F::Scalar>, Gradients<F::Scalar, Cpu>)
+where
+    F: NormalizingFlow,
+    F::Scalar: std::ops::AddAssign,
+    Owned<F::Scalar>:
+        flow_core::JoinTape<F::Scalar, <F as NormalizingFlow>::Tape, Output = Owned<F::Scalar>>,
+    Cpu: Device<F::Scalar> + ZerosTensor<F::Scalar> + HasErr<Err = dfdx::prelude::CpuError>,
+{
+    let x = batch::<<F::Architecture as Architecture<F::Scalar>>::Event, _>(x);
+    let (z, log_det) = flow.forward(x.leaky_trace()).expect("a forward pass");
+    let gradients = loss::<F, _>(z, log_det, cotangent, by_log_det);
+    (gradients.get(&x).as_vec(), gradients)
 }
 
 fn slopes<F>(
+    flow: &F,
+    direction: Direction,
+    x: &[F::Scalar],
+    cotangent: &[F::Scalar],
+    by_log_det: &[F::Scalar],
+) -> (Vec<F::Scalar>, Gradients<F::Scalar, Cpu>)
+where
+    F: NormalizingFlow,
+    F::Architecture: Invertible,
+    F::Scalar: std::ops::AddAssign,
+    Owned<F::Scalar>:
+        flow_core::JoinTape<F::Scalar, <F as NormalizingFlow>::Tape, Output = Owned<F::Scalar>>,
+    Cpu: Device<F::Scalar> + ZerosTensor<F::Scalar> + HasErr<Err = dfdx::prelude::CpuError>,
+{
+    if direction == Direction::Forward {
+        return forward_slopes(flow, x, cotangent, by_log_det);
+    }
+    let z = batch::<<F::Architecture as Architecture<F::Scalar>>::Latent, _>(x);
+    let (x, log_det) = flow.inverse(z.leaky_trace()).expect("an inverse pass");
+    let gradients = loss::<F, _>(x, log_det, cotangent, by_log_det);
+    (gradients.get(&z).as_vec(), gradients)
+}
+
+fn run_forward<F>(flow: &F, direction: Direction, x: &[F::Scalar]) -> Output<F::Scalar>
+where
+    F: NormalizingFlow<Tape = dfdx::prelude::NoneTape>,
+{
+    assert_eq!(direction, Direction::Forward, "{NO_INVERSE}");
+    forward(flow, x)
+}
+
+fn slopes_forward<F>(
     flow: &F,
     direction: Direction,
     x: &[F::Scalar],
@@ -155,20 +209,8 @@ where
         flow_core::JoinTape<F::Scalar, <F as NormalizingFlow>::Tape, Output = Owned<F::Scalar>>,
     Cpu: Device<F::Scalar> + ZerosTensor<F::Scalar> + HasErr<Err = dfdx::prelude::CpuError>,
 {
-    match direction {
-        Direction::Forward => {
-            let x = batch::<<F::Architecture as Architecture<F::Scalar>>::Event, _>(x);
-            let (z, log_det) = flow.forward(x.leaky_trace()).expect("a forward pass");
-            let gradients = loss::<F, _>(z, log_det, cotangent, by_log_det);
-            (gradients.get(&x).as_vec(), gradients)
-        }
-        Direction::Inverse => {
-            let z = batch::<<F::Architecture as Architecture<F::Scalar>>::Latent, _>(x);
-            let (x, log_det) = flow.inverse(z.leaky_trace()).expect("an inverse pass");
-            let gradients = loss::<F, _>(x, log_det, cotangent, by_log_det);
-            (gradients.get(&z).as_vec(), gradients)
-        }
-    }
+    assert_eq!(direction, Direction::Forward, "{NO_INVERSE}");
+    forward_slopes(flow, x, cotangent, by_log_det)
 }
 
 fn loss<F: NormalizingFlow, S: Shape>(
@@ -196,9 +238,21 @@ pub struct Free<A: Architecture<E>, E: Scalar>(pub Flow<A, E, Cpu>);
 /// A flow given `C` numbers a row under test.
 pub struct Conditioned<A: Architecture<E>, E: Scalar, const C: usize>(pub Flow<A, E, Cpu>);
 
+/// An unconditional flow under test that may have no inverse: only forward passes are asked for.
+pub struct ForwardOnly<A: Architecture<E>, E: Scalar>(pub Flow<A, E, Cpu>);
+
+const NO_INVERSE: &str = "a law for invertible flows on another";
+
 macro_rules! subjects {
     ($E:ty) => {
-        impl<A: Architecture<$E, Context = Unconditional>> Subject<$E> for Free<A, $E> {
+        subjects!($E, Free, Invertible, run, slopes);
+        subjects!($E, ForwardOnly, Sized, run_forward, slopes_forward);
+        conditioned!($E);
+    };
+    ($E:ty, $Subject:ident, $Bound:ident, $run:ident, $slopes:ident) => {
+        impl<A: Architecture<$E, Context = Unconditional> + $Bound> Subject<$E>
+            for $Subject<A, $E>
+        {
             const SIZE: usize = A::Event::SHAPE.size();
             const CONTEXT: usize = 0;
 
@@ -215,7 +269,7 @@ macro_rules! subjects {
             }
 
             fn run(&self, direction: Direction, x: &[$E], _: &[$E]) -> Output<$E> {
-                run(&self.0, direction, x)
+                $run(&self.0, direction, x)
             }
 
             fn run_with(
@@ -239,13 +293,17 @@ macro_rules! subjects {
                 cotangent: &[$E],
                 by_log_det: &[$E],
             ) -> Slopes<$E> {
-                let (input, mut gradients) = slopes(&self.0, direction, x, cotangent, by_log_det);
+                let (input, mut gradients) = $slopes(&self.0, direction, x, cotangent, by_log_det);
                 let parameters = by_name(&self.0, &mut gradients);
                 Slopes { input, context: Vec::new(), parameters }
             }
         }
+    };
+}
 
-        impl<A: Architecture<$E, Context = Vector<C>>, const C: usize> Subject<$E>
+macro_rules! conditioned {
+    ($E:ty) => {
+        impl<A: Architecture<$E, Context = Vector<C>> + Invertible, const C: usize> Subject<$E>
             for Conditioned<A, $E, C>
         {
             const SIZE: usize = A::Event::SHAPE.size();

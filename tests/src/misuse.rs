@@ -1,4 +1,4 @@
-//! Misuse of const parameters, which only shows where code is generated, not under `cargo check`:
+//! Misuse that only shows where code is generated, not under `cargo check`. Of const parameters:
 //!
 //! ```compile_fail,E0080
 //! use flow_core::prelude::*;
@@ -25,7 +25,36 @@
 //! let _ = Halves::<3>::build(&flow_core::Cpu::default(), 0);
 //! ```
 //!
-//! The same flows with numbers that fit:
+//! Nor does the inverse that a flow lacks because of a flow inside it:
+//!
+//! ```compile_fail,E0080
+//! use flow_core::prelude::*;
+//!
+//! flow! {
+//!     pub struct Inner: Vector<2> { planar; }
+//!     pub struct Outer: Vector<2> { actnorm; repeat 2 { use Inner; } }
+//! }
+//!
+//! let flow = Outer::<f32>::build(&flow_core::Cpu::default(), 0).unwrap();
+//! let _ = flow.sample(1, &mut Noise::seed(0));
+//! ```
+//!
+//! Its other direction runs:
+//!
+//! ```
+//! use flow_core::prelude::*;
+//!
+//! flow! {
+//!     pub struct Inner: Vector<2> { planar; }
+//!     pub struct Outer: Vector<2> { scale(2.0); repeat 2 { use Inner; } }
+//! }
+//!
+//! let flow = Outer::<f32>::build(&flow_core::Cpu::default(), 0)?;
+//! flow.score(&[1.0, -2.0], &[])?;
+//! # Ok::<(), FlowError>(())
+//! ```
+//!
+//! The flows above with numbers that fit:
 //!
 //! ```
 //! use flow_core::prelude::*;

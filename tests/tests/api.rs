@@ -139,6 +139,37 @@ fn the_tape_of_a_context_is_used_once() {
     assert_eq!(first, untaped.log_prob(rows::<2>(4)).unwrap().as_vec());
 }
 
+/// dfdx permutes and broadcasts without copying: the gradient goes to the numbers as they lie.
+#[test]
+fn gradients_go_through_permuted_and_broadcast_inputs() {
+    let (flow, conditional) = (plain(), posterior());
+    let columns: Tensor<Rank2<3, 2>, f64, Cpu> =
+        Cpu::default().tensor([[0.1, 1.0], [0.2, -1.0], [0.3, 0.5]]);
+    let rows: Tensor<Rank2<2, 3>, f64, Cpu> = columns.clone().permute();
+    let rows = rows.contiguous();
+    let transposed = |numbers: Vec<f64>| [0, 2, 4, 1, 3, 5].map(|i| numbers[i]);
+
+    let x = columns.leaky_trace().permute::<Rank2<2, 3>, _>();
+    let through = flow.log_prob(x).unwrap().sum().backward().get(&columns).as_vec();
+    let direct = flow.log_prob(rows.leaky_trace()).unwrap().sum().backward().get(&rows).as_vec();
+    near(&transposed(through), &direct, 1e-12);
+
+    let theta = Cpu::default().tensor([[0.3, -0.2], [1.0, 0.7]]);
+    let by_context = |context: Tensor<Rank2<2, 3>, f64, Cpu, Owned>| {
+        conditional.given(context).log_prob(theta.clone()).unwrap().sum::<Rank0, _>().backward()
+    };
+    let through = by_context(columns.leaky_trace().permute()).get(&columns).as_vec();
+    let direct = by_context(rows.leaky_trace()).get(&rows).as_vec();
+    near(&transposed(through), &direct, 1e-12);
+
+    let one: Tensor<Rank1<3>, f64, Cpu> = Cpu::default().tensor([0.1, 0.2, 0.3]);
+    let through = by_context(one.leaky_trace().broadcast()).get(&one).as_vec();
+    let both: Tensor<Rank2<2, 3>, f64, Cpu> = one.clone().broadcast();
+    let both = both.contiguous();
+    let direct = by_context(both.leaky_trace()).get(&both).as_vec();
+    near(&through, &[0, 1, 2].map(|i| direct[i] + direct[i + 3]), 1e-12);
+}
+
 #[test]
 fn one_context_row_serves_all_rows() {
     let flow = posterior();

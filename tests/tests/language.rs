@@ -6,7 +6,7 @@
 #![allow(unreachable_pub)]
 
 use dfdx::prelude::*;
-use flow_core::{Architecture, NormalizingFlow, Vector};
+use flow_core::{Architecture, Invertible, NormalizingFlow, Vector};
 
 #[path = "../ui/ok/attributes.rs"]
 mod attributes;
@@ -43,7 +43,7 @@ fn round_trip<F, const D: usize>(
     tolerance: f64,
 ) where
     F: NormalizingFlow<Scalar = f64, Tape = NoneTape>,
-    F::Architecture: Architecture<f64, Event = Vector<D>, Latent = Vector<D>>,
+    F::Architecture: Architecture<f64, Event = Vector<D>, Latent = Vector<D>> + Invertible,
 {
     let (z, there) = flow.forward(data.clone()).expect("a forward pass");
     let (x, back) = flow.inverse(z).expect("an inverse pass");

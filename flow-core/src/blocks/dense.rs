@@ -1,8 +1,33 @@
-//! Products of a batch with a matrix that was derived from the weights.
+//! Products of a batch with a matrix.
 
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::engine::{Derived, Pass};
+use crate::engine::{Derived, Parameter, Pass};
 use crate::Scalar;
+
+/// A `d × d` matrix, and where its gradient is added.
+#[derive(Clone, Copy)]
+pub(super) enum Weight<'w> {
+    /// A parameter itself.
+    Trained(&'w Parameter),
+    /// Computed from the weights.
+    Derived(&'w Derived),
+}
+
+impl Weight<'_> {
+    fn of<'a, E: Scalar>(self, pass: &Pass<'a, E>) -> &'a [E] {
+        match self {
+            Self::Trained(slot) => pass.parameter(slot),
+            Self::Derived(slot) => pass.derived(slot),
+        }
+    }
+
+    fn gradient<'p, E: Scalar>(self, pass: &'p mut Pass<'_, E>) -> &'p mut [E] {
+        match self {
+            Self::Trained(slot) => pass.gradient(slot),
+            Self::Derived(slot) => pass.derived_gradient(slot),
+        }
+    }
+}
 
 /// Which product with the `d × d` matrix `W` a batch of vectors undergoes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,13 +41,13 @@ pub(super) enum Side {
 /// Multiplies each vector of `x`, and saves the vectors as they were.
 pub(super) fn forward<E: Scalar>(
     pass: &mut Pass<'_, E>,
-    weight: &Derived,
+    weight: Weight<'_>,
     d: usize,
     side: Side,
     x: &mut [E],
 ) {
     let input = pass.take_copy(x);
-    let weight = Matrix::new(pass.derived(weight), d, d);
+    let weight = Matrix::new(weight.of(pass), d, d);
     // Vectors are rows: y = W x is Y = X Wᵀ.
     let weight = if side == Side::Plain { weight.t() } else { weight };
     multiply(x, Into::Replace, Matrix::new(&input, input.len() / d, d), weight);
@@ -32,7 +57,7 @@ pub(super) fn forward<E: Scalar>(
 /// The vector-Jacobian product of [`forward`].
 pub(super) fn vjp<E: Scalar>(
     pass: &mut Pass<'_, E>,
-    weight: &Derived,
+    weight: Weight<'_>,
     d: usize,
     side: Side,
     gradient: &mut [E],
@@ -41,18 +66,37 @@ pub(super) fn vjp<E: Scalar>(
     let by_output = pass.take_copy(gradient);
     let x = Matrix::new(&input, input.len() / d, d);
     let g = Matrix::new(&by_output, input.len() / d, d);
-    let by_weight = pass.derived_gradient(weight);
-    let weight = match side {
+    let matrix = Matrix::new(weight.of(pass), d, d);
+    let by_weight = weight.gradient(pass);
+    let matrix = match side {
         Side::Plain => {
             multiply(by_weight, Into::Add, g.t(), x);
-            Matrix::new(pass.derived(weight), d, d)
+            matrix
         }
         Side::Transposed => {
             multiply(by_weight, Into::Add, x.t(), g);
-            Matrix::new(pass.derived(weight), d, d).t()
+            matrix.t()
         }
     };
-    multiply(gradient, Into::Replace, g, weight);
+    multiply(gradient, Into::Replace, g, matrix);
     pass.give(by_output);
     pass.give(input);
+}
+
+/// Carries a gradient by `X = W⁻¹` on to one by `W`: as `dX = −X dW X`, it is `−Xᵀ G Xᵀ`.
+pub(super) fn add_by_inverse<E: Scalar>(
+    by_weight: &mut [E],
+    inverse: &[E],
+    by_inverse: &[E],
+    d: usize,
+) {
+    // Nothing came of the inverse, which may not even exist.
+    if by_inverse.iter().all(|&g| g == E::zero()) {
+        return;
+    }
+    let inverse = Matrix::new(inverse, d, d).t();
+    let mut half = vec![E::zero(); d * d];
+    multiply(&mut half, Into::Replace, inverse, Matrix::new(by_inverse, d, d));
+    half.iter_mut().for_each(|v| *v = -*v);
+    multiply(by_weight, Into::Add, Matrix::new(&half, d, d), inverse);
 }

@@ -1,23 +1,20 @@
-use super::dense::{self, Side};
-use super::features::add_scaled;
+use super::dense::{self, Side, Weight};
 use super::non_empty;
-use super::triangular::dot;
-use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
-use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
+use super::reflections::Reflections;
+use crate::engine::{Builder, Pass, State, Values};
+use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = H₁…Hₖ x` with the reflections `Hᵢ = I − 2vᵢvᵢᵀ/‖vᵢ‖²`, at every pixel alike:
-/// `linear(orthogonal)` with as many reflections as features, which reach every rotation (Tomczak
-/// and Welling 2016, "Improving variational auto-encoders using Householder flow").
+/// `linear(householder(k))`, and with as many reflections as features, which reach every rotation,
+/// `linear(orthogonal)` and `conv1x1(orthogonal)` (Tomczak and Welling 2016, "Improving variational
+/// auto-encoders using Householder flow").
 ///
 /// The parameter `reflections` `[k, d]` starts standard normal. A reflection at zero counts as the
 /// identity. The log-determinant is 0.
 #[derive(Clone, Debug)]
 pub struct Householder {
     features: usize,
-    reflections: Parameter,
-    /// `Q = H₁…Hₖ`, `[d, d]`.
-    product: Derived,
+    reflections: Reflections,
 }
 
 impl Householder {
@@ -27,108 +24,48 @@ impl Householder {
     /// Where `shape` holds no numbers, or `count` is 0.
     pub fn new<E: Scalar>(builder: &mut Builder<E>, shape: Shape, count: usize) -> Result<Self> {
         let features = non_empty(shape)?.features();
-        if count == 0 {
-            return Err(FlowError::option("the number of reflections", count, "at least 1"));
-        }
-        Ok(Self {
-            features,
-            reflections: builder.parameter("reflections", &[count, features], Start::Normal),
-            product: builder.derived(features * features),
-        })
+        let reflections = Reflections::new(builder, "reflections", features, count)?;
+        Ok(Self { features, reflections })
     }
-}
 
-/// The length of a reflection's vector, or none where it has no direction.
-fn length<E: Scalar>(v: &[E]) -> Option<E> {
-    // So written that NaN is not zero: it has to spread.
-    if v.iter().all(|v| v.abs() < E::min_positive_value()) {
-        return None;
+    fn weight(&self) -> Weight<'_> {
+        Weight::Derived(&self.reflections.product)
     }
-    // Relative to the largest entry, so that no square over- or underflows.
-    let largest = v.iter().fold(E::zero(), |most, v| most.max(v.abs()));
-    let squares = v.iter().map(|&v| (v / largest) * (v / largest)).sum::<E>();
-    Some(largest * squares.sqrt())
 }
 
 impl<E: Scalar> Block<E> for Householder {
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
-        dense::forward(pass, &self.product, self.features, Side::Plain, x);
+        dense::forward(pass, self.weight(), self.features, Side::Plain, x);
         Ok(())
     }
 
     fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], _: &mut [E]) -> Result<()> {
-        dense::forward(pass, &self.product, self.features, Side::Transposed, z);
+        dense::forward(pass, self.weight(), self.features, Side::Transposed, z);
         Ok(())
     }
 
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
-        dense::vjp(pass, &self.product, self.features, Side::Plain, gradient);
+        dense::vjp(pass, self.weight(), self.features, Side::Plain, gradient);
         Ok(())
     }
 
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
-        dense::vjp(pass, &self.product, self.features, Side::Transposed, gradient);
+        dense::vjp(pass, self.weight(), self.features, Side::Transposed, gradient);
         Ok(())
     }
 
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
-        let d = self.features;
-        let q = self.product.of_mut(derived);
-        q.fill(E::zero());
-        q.iter_mut().step_by(d + 1).for_each(|entry| *entry = E::one());
-        for v in values.parameter(&self.reflections).chunks_exact(d) {
-            let Some(length) = length(v) else { continue };
-            for row in q.chunks_exact_mut(d) {
-                reflect(row, v, length);
-            }
-        }
+        self.reflections.prepare(values, derived);
         Ok(())
     }
 
-    /// With `G` the gradient by `Q`, that by `Hᵢ` is `Kᵢ = (H₁…Hᵢ₋₁)ᵀ G (Hᵢ₊₁…Hₖ)ᵀ`. So `K₁ = G Qᵀ H₁`
-    /// and `Kᵢ₊₁ = Hᵢ Kᵢ Hᵢ₊₁`: no intermediate product is needed. With `u = v/‖v‖` the gradient
-    /// by `u` is `−2(K + Kᵀ)u`, and `v` sees its part across `u`, over `‖v‖`.
     fn finish(&self, state: &State<E>, from: &[E], gradient: &mut [E]) -> Result<()> {
-        let d = self.features;
-        let by_product = Matrix::new(self.product.of(from), d, d);
-        let product = Matrix::new(self.product.of(&state.derived), d, d);
-        let mut k = vec![E::zero(); d * d];
-        multiply(&mut k, Into::Replace, by_product, product.t());
-
-        let reflections = state.values.parameter(&self.reflections).chunks_exact(d);
-        let gradients = self.reflections.of_mut(gradient).chunks_exact_mut(d);
-        let [mut u, mut left, mut both] = [(); 3].map(|()| vec![E::zero(); d]);
-        for (v, gradient) in reflections.zip(gradients) {
-            let Some(length) = length(v) else { continue };
-            u.iter_mut().zip(v).for_each(|(u, &v)| *u = v / length);
-            left.fill(E::zero());
-            for ((row, &u_i), both) in k.chunks_exact_mut(d).zip(&u).zip(&mut both) {
-                reflect(row, &u, E::one());
-                add_scaled(&mut left, row, u_i);
-                *both = dot(row, &u);
-            }
-            for (row, &u_i) in k.chunks_exact_mut(d).zip(&u) {
-                add_scaled(row, &left, E::of(-2.0) * u_i);
-            }
-            add_scaled(&mut both, &left, E::one());
-            let along = dot(&both, &u);
-            add_scaled(&mut both, &u, -along);
-            add_scaled(gradient, &both, E::of(-2.0) / length);
-        }
+        self.reflections.finish(state, self.reflections.product.of(from), gradient);
         Ok(())
     }
 
     fn facts(&self) -> Facts {
         Facts::ISOMETRY
-    }
-}
-
-/// `row ← row·H`, with the reflection at `v` of that length.
-fn reflect<E: Scalar>(row: &mut [E], v: &[E], length: E) {
-    let along = E::of(2.0) * (dot(row, v) / length);
-    let inverse = length.recip();
-    for (entry, &v) in row.iter_mut().zip(v) {
-        *entry -= along * (v * inverse);
     }
 }
 

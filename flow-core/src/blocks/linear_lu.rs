@@ -1,10 +1,12 @@
+use super::dense::{self, Side, Weight};
 use super::features::{add_scaled, add_to_all};
+use super::lu::Lu;
 use super::permutation::{gather, index, invert};
-use super::rotation::{lu_factors, rotation};
+use super::rotation::rotation;
 use super::triangular::{
     dot, solve_unit_lower, solve_unit_lower_transposed, solve_upper, solve_upper_transposed,
 };
-use super::{dense, non_empty, AFFINE};
+use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
@@ -51,7 +53,7 @@ impl LinearLu {
     pub fn new<E: Scalar>(builder: &mut Builder<E>, shape: Shape) -> Result<Self> {
         let shape = non_empty(shape)?;
         let d = shape.features();
-        let lu = lu_factors(rotation(d, &builder.noise("rotation")), d);
+        let lu = Lu::of(rotation(d, &builder.noise("rotation")), d).factors;
         let triangle = |read: fn(usize, usize) -> bool| {
             let entry = |at: usize| if read(at / d, at % d) { lu[at] } else { 0.0 };
             Start::Values((0..d * d).map(|at| E::of(entry(at))).collect())
@@ -98,13 +100,15 @@ impl LinearLu {
 
 impl<E: Scalar> Block<E> for LinearLu {
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
-        dense::forward(pass, &self.weight, self.shape.features(), dense::Side::Plain, x);
+        let d = self.shape.features();
+        dense::forward(pass, Weight::Derived(&self.weight), d, Side::Plain, x);
         add_to_all(log_det, self.log_det(pass));
         Ok(())
     }
 
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
-        dense::vjp(pass, &self.weight, self.shape.features(), dense::Side::Plain, gradient);
+        let d = self.shape.features();
+        dense::vjp(pass, Weight::Derived(&self.weight), d, Side::Plain, gradient);
         self.add_log_det_gradient(pass, log_det, E::one());
         Ok(())
     }

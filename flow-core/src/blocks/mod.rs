@@ -8,7 +8,7 @@
 //!   of `features` numbers, and its log-determinant counts every pixel.
 //! - What depends on the weights alone is computed in [`prepare`](crate::Block::prepare), where
 //!   loaded buffers are checked too; weights that are not finite spread, they never panic.
-//! - A composite ([`Repeat`], [`Level`], [`LastLevel`]) has no weights of its own and calls its
+//! - A composite ([`Repeat`], [`Level`], [`LastLevel`], [`DualCoupling`]) has no weights of its own and calls its
 //!   children through the pass, so that the engine sees every leaf.
 //!
 //! ```
@@ -24,33 +24,60 @@
 
 mod actnorm;
 mod coupling;
+pub mod curves;
 mod dense;
 mod diagonal;
+mod dual_coupling;
+mod elementwise;
 mod features;
+mod haar;
 mod householder;
+mod invertible_conv;
 mod level;
+mod linear_dense;
 mod linear_lu;
+mod linear_svd;
+#[cfg(test)]
+mod linear_tests;
+mod lu;
 mod moments;
 mod on_tape;
 mod permutation;
 mod permute;
+mod planar;
+mod radial;
+mod rearrange;
+mod reflections;
 mod repeat;
 mod rotation;
+mod spline_activation;
 mod split;
 mod standardize;
+mod sylvester;
 mod triangular;
 
 pub use actnorm::ActNorm;
 pub use coupling::Coupling;
 pub use diagonal::Diagonal;
+pub use dual_coupling::DualCoupling;
+pub use elementwise::Elementwise;
+pub use haar::Haar;
 pub use householder::Householder;
+pub use invertible_conv::InvertibleConv;
 pub use level::{LastLevel, Level};
+pub use linear_dense::LinearDense;
 pub use linear_lu::LinearLu;
+pub use linear_svd::LinearSvd;
 pub use on_tape::{OnTape, TensorBlock};
 pub use permute::Permute;
+pub use planar::Planar;
+pub use radial::Radial;
+pub use rearrange::Rearrange;
 pub use repeat::Repeat;
+pub use spline_activation::SplineActivation;
 pub use split::Split;
 pub use standardize::Standardize;
+pub use sylvester::Sylvester;
 
 use crate::{Facts, FlowError, LogDet, Result, Shape};
 
@@ -60,9 +87,19 @@ const AFFINE: Facts = Facts {
     log_det: LogDet::Constant,
     bi_lipschitz: true,
     memory_saving: true,
+    invertible: true,
     forward: f64::INFINITY,
     inverse: f64::INFINITY,
 };
+
+/// An invertible map whose inverse has no closed form and is not offered.
+const FORWARD_ONLY: Facts = Facts { invertible: false, bi_lipschitz: true, ..Facts::UNKNOWN };
+
+/// What the inverse of a forward-only block says. A flow with one has no function that asks for it.
+fn no_inverse(block: &'static str, path: &str) -> Result<()> {
+    let reason = "this block has no inverse\nhelp: run the flow forward only".into();
+    Err(FlowError::Block { block, path: path.into(), reason })
+}
 
 /// Refuses a shape without numbers, on which rows cannot be told apart.
 fn non_empty(shape: Shape) -> Result<Shape> {

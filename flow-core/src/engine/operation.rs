@@ -62,7 +62,7 @@ impl<E: Scalar> JoinTape<E, Self> for OwnedTape<E, Cpu> {
 pub(crate) type AddGradient<E> =
     Arc<dyn Fn(&mut Gradients<E, Cpu>, &[E]) -> Result<(), Failure> + Send + Sync>;
 
-/// A function that adds to the gradient of `tensor`.
+/// A function that adds to the gradient of `tensor`, whose numbers are in the order of its shape.
 pub(crate) fn adds_to<S: dfdx::prelude::Shape, E: Scalar>(
     tensor: &Tensor<S, E, Cpu>,
 ) -> AddGradient<E> {
@@ -277,6 +277,17 @@ fn write<S: dfdx::prelude::Shape, E: Scalar>(
 
 fn remember(last_error: &Mutex<Option<FlowError>>, error: FlowError) {
     *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+}
+
+/// Splits a tensor from its tape, with its numbers in the order of its shape.
+///
+/// dfdx permutes and broadcasts without copying, and the gradient of such a tensor lies as the
+/// numbers it looks at do; the copy has a gradient of its own, which dfdx brings back.
+pub(crate) fn ordered<S: dfdx::prelude::Shape, E: Scalar, T: Tape<E, Cpu>>(
+    x: Tensor<S, E, Cpu, T>,
+) -> Result<(Tensor<S, E, Cpu>, T)> {
+    let x = x.try_contiguous().map_err(|error| FlowError::Gradient(error.to_string()))?;
+    Ok(x.split_tape())
 }
 
 /// Splits a tensor from its tape.

@@ -112,6 +112,11 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.rows
     }
 
+    /// The place in the whole batch of this group's `row`, for messages.
+    pub(crate) fn row(&self, row: usize) -> usize {
+        self.first_row + row
+    }
+
     /// The context, row after row; empty where the flow has none.
     pub fn context(&self) -> &'a [E] {
         self.context

@@ -13,6 +13,7 @@ mod attention;
 mod dfdx_net;
 mod feed_forward;
 mod layer;
+mod mexican_hat;
 mod resnet;
 #[cfg(test)]
 mod testing;
@@ -21,6 +22,7 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
+pub use mexican_hat::MexicanHat;
 pub use resnet::ResNet;
 
 /// How the outputs of a conditioner's last layer start.

@@ -29,10 +29,7 @@ pub(super) fn picture(
     size: (u32, u32),
     draw: impl FnOnce(&Area<'_>) -> Drawn,
 ) -> Result<()> {
-    let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    if !png {
-        return Err(FlowError::file(path, "is not a picture by its name, expected .png"));
-    }
+    check(path)?;
     let failed = |error: &dyn std::fmt::Display| {
         FlowError::file(path, format_args!("cannot be drawn: {error}"))
     };
@@ -46,8 +43,25 @@ pub(super) fn picture(
         draw(&area).map_err(|error| failed(&error))?;
     }
     let small = averaged(&pixels, size);
+    write(path, size, &small)
+}
+
+fn check(path: &Path) -> Result<()> {
+    let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    if !png {
+        return Err(FlowError::file(path, "is not a picture by its name, expected .png"));
+    }
+    Ok(())
+}
+
+/// Writes pixels of three bytes each as PNG.
+pub(super) fn write(path: &Path, size: (u32, u32), pixels: &[u8]) -> Result<()> {
+    check(path)?;
+    let failed = |error: &dyn std::fmt::Display| {
+        FlowError::file(path, format_args!("cannot be drawn: {error}"))
+    };
     let mut file = BitMapBackend::new(path, size);
-    file.blit_bitmap((0, 0), size, &small).map_err(|error| failed(&error))?;
+    file.blit_bitmap((0, 0), size, pixels).map_err(|error| failed(&error))?;
     file.present()
         .map_err(|error| FlowError::file(path, format_args!("cannot be written: {error}")))
 }

@@ -1,5 +1,5 @@
-//! Pictures of what a flow has learned, as PNG files: densities over a plane, points, and curves of
-//! a training's history.
+//! Pictures of what a flow has learned, as PNG files: densities over a plane, points, curves of a
+//! training's history, and images side by side.
 //!
 //! They need no display, no system fonts and no libraries beyond this crate.
 
@@ -8,9 +8,11 @@ mod chart;
 mod colours;
 mod curves;
 mod density;
+mod images;
 mod scatter;
 
 pub use chart::Window;
 pub use curves::{curves, Curve};
 pub use density::density_map;
+pub use images::images;
 pub use scatter::scatter;

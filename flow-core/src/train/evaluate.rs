@@ -60,14 +60,14 @@ pub fn evaluate<A: Architecture<E>, E: Scalar>(
 /// Mean and spread in one pass (Welford 1962, "Note on a method for calculating corrected sums of
 /// squares and products").
 #[derive(Default)]
-struct Running {
+pub(crate) struct Running {
     count: usize,
     mean: f64,
     squares: f64,
 }
 
 impl Running {
-    fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         self.count += 1;
         if self.mean == f64::NEG_INFINITY {
             return;
@@ -77,7 +77,7 @@ impl Running {
         self.squares += off * (value - self.mean);
     }
 
-    fn finish(self) -> Evaluation {
+    pub(crate) fn finish(self) -> Evaluation {
         let rows = self.count;
         let variance = self.squares / (rows as f64 - 1.0);
         let standard_error = (variance / rows as f64).sqrt();

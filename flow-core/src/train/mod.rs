@@ -29,6 +29,7 @@ mod tests;
 
 pub use batches::{Batches, Place, Validated};
 pub use clip::Clip;
+pub(crate) use evaluate::Running;
 pub use evaluate::{evaluate, Evaluation};
 pub use history::{Ending, History, Record, RollBack};
 pub use optimizer::{Adam, AdamW, Adamax, Optimizer, Sgd};

@@ -177,8 +177,13 @@ impl<E: Scalar> Rows<E> {
         }
     }
 
+    /// All rows, to change; they must stay finite.
+    pub(crate) fn values_mut(&mut self) -> &mut [E] {
+        &mut self.x
+    }
+
     /// Becomes the rows `from..to` of another, less where that ends before.
-    pub(super) fn slice(&mut self, of: &Self, from: usize, to: usize) {
+    pub(crate) fn slice(&mut self, of: &Self, from: usize, to: usize) {
         let to = to.min(of.len());
         (self.width, self.context_width) = (of.width, of.context_width);
         self.x.clear();

@@ -8,6 +8,7 @@ use crate::{LogDet, Result, Scalar};
 
 mod additive;
 mod affine;
+pub(crate) mod rational_quadratic;
 mod spline;
 #[cfg(test)]
 mod testing;

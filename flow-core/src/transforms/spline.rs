@@ -1,3 +1,4 @@
+use super::rational_quadratic::Bin;
 use super::{features, Transform};
 use crate::backend::cpu::elementwise::{softmax, softplus};
 use crate::{FlowError, LogDet, Result, Scalar};
@@ -15,71 +16,6 @@ const LEAST: f64 = 1e-3;
 pub struct Spline {
     bins: usize,
     bound: f64,
-}
-
-/// The bin that a number lies in.
-struct Bin<E> {
-    index: usize,
-    left: E,
-    bottom: E,
-    width: E,
-    height: E,
-    /// Slopes at its left and right knot.
-    slopes: (E, E),
-}
-
-impl<E: Scalar> Bin<E> {
-    /// The mean slope `s` and the bend `δₖ₊₁ + δₖ − 2s`.
-    fn shape(&self) -> (E, E) {
-        let mean = self.height / self.width;
-        (mean, self.slopes.0 + self.slopes.1 - (mean + mean))
-    }
-
-    /// `ξ`, and eq. 4 and 5 there.
-    fn forward(&self, x: E) -> (E, E) {
-        let at = unit((x - self.left) / self.width);
-        let (s, bend) = self.shape();
-        let between = at * (E::one() - at);
-        let rise = (s * at * at + self.slopes.0 * between) / (s + bend * between);
-        (self.bottom + self.height * rise, self.log_slope(at))
-    }
-
-    /// Solves eq. 4 for `ξ` (eq. 6 to 8), with `η = (z − bottom)/height`.
-    ///
-    /// With `a = s − b` and `c = −sη` the discriminant `b² − 4ac` is the sum of squares
-    /// `(b − 2sη)² + 4s²η(1−η)`, which loses no digits, and the sign of `b` chooses the form of
-    /// the root that adds numbers of one sign.
-    fn inverse(&self, z: E) -> (E, E) {
-        let (s, bend) = self.shape();
-        let up = unit((z - self.bottom) / self.height);
-        let b = self.slopes.0 - up * bend;
-        let twice = (s + s) * up;
-        let root = ((b - twice) * (b - twice) + twice * (s + s) * (E::one() - up)).sqrt();
-        let at = if b < E::zero() { (root - b) / (s + s - b - b) } else { twice / (b + root) };
-        let at = unit(at);
-        (self.left + at * self.width, self.log_slope(at))
-    }
-
-    /// The logarithm of eq. 5.
-    fn log_slope(&self, at: E) -> E {
-        let (s, bend) = self.shape();
-        let rest = E::one() - at;
-        let between = at * rest;
-        let top = self.slopes.1 * at * at + (s + s) * between + self.slopes.0 * rest * rest;
-        let ratio = s / (s + bend * between);
-        (top * ratio * ratio).ln()
-    }
-}
-
-/// Rounding may carry a position past the end of its bin.
-fn unit<E: Scalar>(at: E) -> E {
-    if at > E::one() {
-        E::one()
-    } else if at < E::zero() {
-        E::zero()
-    } else {
-        at
-    }
 }
 
 impl Spline {
@@ -109,7 +45,7 @@ impl Spline {
     }
 
     /// The bin of `v` along the widths, or along the heights.
-    fn bin<E: Scalar>(&self, v: E, parameters: &[E], along_heights: bool) -> Bin<E> {
+    fn bin<E: Scalar>(&self, v: E, parameters: &[E], along_heights: bool) -> (usize, Bin<E>) {
         let (floor, stretch) = self.sizes::<E>();
         let (widths, rest) = parameters.split_at(self.bins);
         let (heights, slopes) = rest.split_at(self.bins);
@@ -131,14 +67,14 @@ impl Spline {
         };
         let (left, bottom) =
             if along_heights { (other_start, start) } else { (start, other_start) };
-        Bin {
-            index,
+        let bin = Bin {
             left,
             bottom,
             width: floor + stretch * widths[index],
             height: floor + stretch * heights[index],
             slopes: (slope(index), slope(index + 1)),
-        }
+        };
+        (index, bin)
     }
 
     fn apply<E: Scalar>(
@@ -172,54 +108,25 @@ impl Spline {
             let (by_f, _) = cotangents(one, E::zero());
             return (by_f, by_f);
         }
-        let two = one + one;
-        let bin = self.bin(x, parameters, false);
-        let (s, bend) = bin.shape();
-        let at = unit((x - bin.left) / bin.width);
-        let rest = one - at;
-        let between = at * rest;
-        let below = s + bend * between;
-        let above = s * at * at + bin.slopes.0 * between;
-        let top = bin.slopes.1 * at * at + two * s * between + bin.slopes.0 * rest * rest;
-        let (inverse_below, inverse_top) = (one / below, one / top);
-        let square = inverse_below * inverse_below;
-
-        // Partial derivatives of f and of log f' by ξ, s and the two slopes, others fixed.
-        let f_at = bin.height * s * top * square;
-        let f_s = bin.height * (at * at * below - above * (one - two * between)) * square;
-        let f_left = bin.height * between * (below - above) * square;
-        let f_right = -bin.height * above * between * square;
-        let top_at = two * (bin.slopes.1 * at + s * (rest - at) - bin.slopes.0 * rest);
-        let l_at = top_at * inverse_top - two * bend * (rest - at) * inverse_below;
-        let l_s =
-            two / s + two * between * inverse_top - two * (one - two * between) * inverse_below;
-        let l_left = rest * rest * inverse_top - two * between * inverse_below;
-        let l_right = at * at * inverse_top - two * between * inverse_below;
-
-        let inverse_width = one / bin.width;
-        let (by_f, by_l) = cotangents(f_at * inverse_width, l_at * inverse_width);
-        let by_at = (by_f * f_at + by_l * l_at) * inverse_width;
-        let by_s = (by_f * f_s + by_l * l_s) * inverse_width;
-        let by_width = -by_at * at - by_s * s;
-        let by_height = by_s + by_f * above * inverse_below;
-
+        let (index, bin) = self.bin(x, parameters, false);
+        let by = bin.product(x, cotangents);
         let (widths, others) = parameters.split_at_mut(self.bins);
         let (heights, slopes) = others.split_at_mut(self.bins);
         let (_, stretch) = self.sizes::<E>();
-        softmax_product(widths, bin.index, stretch, -by_at, by_width);
-        softmax_product(heights, bin.index, stretch, by_f, by_height);
+        softmax_product(widths, index, stretch, -by.x, by.width);
+        softmax_product(heights, index, stretch, by.value, by.height);
         for (inner, raw) in slopes.iter_mut().enumerate() {
-            let by_slope = if inner + 1 == bin.index {
-                by_f * f_left + by_l * l_left
-            } else if inner == bin.index {
-                by_f * f_right + by_l * l_right
+            let by_slope = if inner + 1 == index {
+                by.slopes.0
+            } else if inner == index {
+                by.slopes.1
             } else {
                 *raw = E::zero();
                 continue;
             };
             *raw = by_slope * softplus(*raw).1;
         }
-        (by_f, by_at)
+        (by.value, by.x)
     }
 }
 
@@ -268,7 +175,7 @@ impl Transform for Spline {
     fn forward<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], log_det: &mut [E]) {
         let features = features(values.len(), log_det.len());
         self.apply(values, parameters, |i, v, theta| {
-            let (z, log_slope) = self.bin(*v, theta, false).forward(*v);
+            let (z, log_slope) = self.bin(*v, theta, false).1.forward(*v);
             *v = z;
             log_det[i / features] += log_slope;
         });
@@ -277,7 +184,7 @@ impl Transform for Spline {
     fn inverse<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], log_det: &mut [E]) {
         let features = features(values.len(), log_det.len());
         self.apply(values, parameters, |i, v, theta| {
-            let (x, log_slope) = self.bin(*v, theta, true).inverse(*v);
+            let (x, log_slope) = self.bin(*v, theta, true).1.inverse(*v);
             *v = x;
             log_det[i / features] -= log_slope;
         });

@@ -48,6 +48,8 @@ pub(crate) enum Numbers {
     Unit,
     /// At least 0 and less than a half.
     BelowHalf,
+    /// Above 1/e and at most 1.
+    Beta,
 }
 
 impl Numbers {
@@ -59,6 +61,7 @@ impl Numbers {
             Self::NotZero => value != 0.0,
             Self::Unit => value > 0.0 && value < 1.0,
             Self::BelowHalf => (0.0..0.5).contains(&value),
+            Self::Beta => value > (-1.0_f64).exp() && value <= 1.0,
         }
     }
 
@@ -70,6 +73,7 @@ impl Numbers {
             Self::NotZero => "a number other than 0",
             Self::Unit => "a number strictly between 0 and 1",
             Self::BelowHalf => "a number of at least 0 and less than 0.5",
+            Self::Beta => "a number above 1/e = 0.3679 and at most 1",
         }
     }
 }
@@ -125,10 +129,5 @@ impl Variant {
 
     pub(crate) const fn with(name: &'static str, arguments: &'static [Argument]) -> Self {
         Self { name, arguments, landed: true }
-    }
-
-    pub(crate) const fn not_landed(mut self) -> Self {
-        self.landed = false;
-        self
     }
 }

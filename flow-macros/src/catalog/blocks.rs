@@ -27,7 +27,13 @@ const SCALE: Argument = Argument::with(
                 Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
             ],
         ),
-        Variant::with("mexican_hat", &[Argument::required("m", Kind::Count(1))]).not_landed(),
+        Variant::with(
+            "mexican_hat",
+            &[
+                Argument::required("m", Kind::Count(1)),
+                Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+            ],
+        ),
     ]),
     "exp",
 );
@@ -91,10 +97,9 @@ pub(crate) const BLOCKS: &[Block] = &[
                 Variant::plain("lu"),
                 Variant::plain("orthogonal"),
                 Variant::plain("diagonal"),
-                Variant::plain("dense").not_landed(),
-                Variant::plain("svd").not_landed(),
-                Variant::with("householder", &[Argument::required("count", Kind::Count(1))])
-                    .not_landed(),
+                Variant::plain("dense"),
+                Variant::plain("svd"),
+                Variant::with("householder", &[Argument::required("count", Kind::Count(1))]),
             ]),
         )],
         on: On::Vectors,
@@ -116,16 +121,19 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::InvertibleConv,
         name: "invertible_conv",
-        arguments: &[Argument::required("kernel", Kind::Count(2))],
+        arguments: &[
+            Argument::required("kernel", Kind::Count(2)),
+            Argument::with("kappa", Kind::Real(Numbers::Positive), "1.0"),
+        ],
         on: On::Images,
         keeps_shape: false,
         facts: facts::dense,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::AdditiveCoupling,
@@ -161,7 +169,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,
@@ -244,7 +252,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Unsqueeze,
@@ -253,7 +261,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Haar,
@@ -262,7 +270,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Flatten,
@@ -271,7 +279,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::NOT_YET,
+        landed: Landed::IMAGES,
     },
     Block {
         id: Id::SplineActivation,
@@ -279,11 +287,12 @@ pub(crate) const BLOCKS: &[Block] = &[
         arguments: &[
             Argument::with("bins", Kind::Count(2), "16"),
             Argument::with("slopes", Kind::Pair(Numbers::NotNegative), "(0.0, 1.0)"),
+            Argument::optional("beta", Kind::Real(Numbers::Positive)),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline_activation,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Tanh,
@@ -292,7 +301,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::tanh,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Sigmoid,
@@ -301,7 +310,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::sigmoid,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Logit,
@@ -310,7 +319,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::logit,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::NormalCdf,
@@ -319,7 +328,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::normal_cdf,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::LeakyRelu,
@@ -328,7 +337,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::leaky_relu,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Softplus,
@@ -337,7 +346,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::softplus,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Scale,
@@ -346,7 +355,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::scale,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Planar,
@@ -355,7 +364,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Radial,
@@ -364,7 +373,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Sylvester,
@@ -373,6 +382,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
 ];

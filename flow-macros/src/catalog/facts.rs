@@ -12,6 +12,8 @@ pub(crate) struct Facts {
     /// A finite global bound both ways, at every weight.
     pub(crate) bi_lipschitz: Claim,
     pub(crate) memory_saving: Claim,
+    /// Whether the block has an inverse at all that can be run.
+    pub(crate) invertible: bool,
     pub(crate) forward: Bound,
     pub(crate) inverse: Bound,
 }
@@ -66,6 +68,7 @@ const ISOMETRY: Facts = Facts {
     log_det: LogDet::Zero,
     bi_lipschitz: Ok(()),
     memory_saving: Ok(()),
+    invertible: true,
     forward: Bound::ONE,
     inverse: Bound::ONE,
 };
@@ -185,13 +188,22 @@ pub(super) fn ode(arguments: &Arguments) -> Facts {
         memory_saving: Err("its solver's backward steps are not the inverse of its forward steps"),
         forward: bound,
         inverse: bound,
+        ..ISOMETRY
     }
 }
 
-pub(super) fn spline_activation(_: &Arguments) -> Facts {
-    // The limits are those of the knots' slopes; inside a bin the derivative can exceed them, and
-    // a flat bin brings it as near to 0 as one likes.
-    unbounded(LogDet::Varying, Ok(()), "the slope inside a bin has no limit, only its knots have")
+/// The ratios of its bins have the limits of its knots' slopes; between two knots the slope can
+/// exceed them by as much as the bin's ratio, squared, can be larger than the mean of all three.
+pub(super) fn spline_activation(arguments: &Arguments) -> Facts {
+    let (low, high) = arguments.pair("slopes");
+    let square = (low + high) * (low + high);
+    let inverse = if low > 0.0 {
+        Bound::at(square / (4.0 * low * low * low))
+    } else {
+        Bound::None("with a lower limit of 0 its slopes come as near to 0 as they like")
+    };
+    let forward = Bound::at(4.0 * high * high * high / square);
+    Facts { log_det: LogDet::Varying, forward, inverse, ..ISOMETRY }
 }
 
 /// Element-wise maps whose slope is at most `forward` and tends to 0.
@@ -223,17 +235,16 @@ pub(super) fn softplus(_: &Arguments) -> Facts {
 }
 
 pub(super) fn logit(arguments: &Arguments) -> Facts {
-    // With p = α + (1 − 2α)x the slope is (1 − 2α)/(p(1 − p)), least at p = ½, greatest at p = α.
-    let alpha = arguments.real("alpha");
-    let spread = 1.0 - 2.0 * alpha;
-    let (bi_lipschitz, forward) = if alpha > 0.0 {
-        (Ok(()), Bound::at(spread / (alpha * (1.0 - alpha))))
-    } else {
-        const WHY: &str = "with `alpha = 0` its slope has no limit at 0 and 1";
-        (Err(WHY), Bound::None(WHY))
-    };
-    let inverse = Bound::at(1.0 / (4.0 * spread));
-    Facts { log_det: LogDet::Varying, bi_lipschitz, forward, inverse, ..ISOMETRY }
+    // With p = α + (1 − 2α)x the slope is (1 − 2α)/(p(1 − p)), least at p = ½; the domain is where
+    // p is between 0 and 1, whatever α is.
+    const WHY: &str = "its slope has no limit at the ends of its domain";
+    Facts {
+        log_det: LogDet::Varying,
+        bi_lipschitz: Err(WHY),
+        forward: Bound::None(WHY),
+        inverse: Bound::at(1.0 / (4.0 * (1.0 - 2.0 * arguments.real("alpha")))),
+        ..ISOMETRY
+    }
 }
 
 pub(super) fn leaky_relu(arguments: &Arguments) -> Facts {
@@ -261,6 +272,7 @@ pub(super) fn forward_only(_: &Arguments) -> Facts {
     Facts {
         analytic_inverse: Err(WHY),
         memory_saving: Err(WHY),
+        invertible: false,
         ..unbounded(LogDet::Varying, Ok(()), "its learned vectors have no limit")
     }
 }

@@ -78,6 +78,7 @@ pub(crate) struct Landed {
 impl Landed {
     pub(crate) const NOT_YET: Self = Self { vectors: false, images: false };
     pub(crate) const VECTORS: Self = Self { vectors: true, images: false };
+    pub(crate) const IMAGES: Self = Self { vectors: false, images: true };
     pub(crate) const EVERYWHERE: Self = Self { vectors: true, images: true };
 }
 

@@ -222,7 +222,7 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
     }
 }
 
-/// `Architecture` for the struct of the flow's blocks.
+/// `Architecture` for the struct of the flow's blocks, and `Invertible` where they are.
 pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStream {
     let Scope { header, krate, parameters, arguments, site, e, .. } = scope;
     let (root, everywhere) = (scope.root(), scope.everywhere());
@@ -239,6 +239,13 @@ pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStrea
     };
     let name = header.name.unraw().to_string();
     let items = facts::items(scope, &flow.steps);
+    let invertible = invertible(&flow.steps).then(|| {
+        quote_spanned! {*site=>
+            #everywhere
+            #[automatically_derived]
+            impl<#parameters #e: #krate::Scalar> #krate::Invertible for #root<#arguments #e> {}
+        }
+    });
     quote_spanned! {*site=>
         #everywhere
         #[automatically_derived]
@@ -257,7 +264,16 @@ pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStrea
                 Self::make(builder)
             }
         }
+        #invertible
     }
+}
+
+/// Whether no block that the macro knows is forward-only. What `use` names shows in the items.
+fn invertible(steps: &[Step]) -> bool {
+    steps.iter().all(|step| match &step.kind {
+        StepKind::Block(block) => block.facts().invertible,
+        _ => iterations(step).into_iter().all(invertible),
+    })
 }
 
 /// A flow is a block of other flows.

@@ -161,14 +161,103 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
                 let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
                 (kind, made)
             }
+            "householder" => {
+                let kind = quote!(#krate::blocks::Householder);
+                let count = block.arguments.choice("form").arguments.count("count");
+                let made = quote_spanned!(site=> #kind::new(builder, #shape, #count));
+                (kind, made)
+            }
+            "dense" => plain("LinearDense"),
+            "svd" => plain("LinearSvd"),
             "lu" => plain("LinearLu"),
             form => without_code(krate, form),
         },
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
+        Id::Tanh
+        | Id::Sigmoid
+        | Id::Logit
+        | Id::NormalCdf
+        | Id::LeakyRelu
+        | Id::Softplus
+        | Id::Scale => elementwise(scope, block, &shape),
+        Id::SplineActivation => {
+            let kind = quote!(#krate::blocks::SplineActivation);
+            let bins = block.arguments.count("bins");
+            let (low, high) = block.arguments.pair("slopes");
+            let (low, high) = (real(low), real(high));
+            let beta = match block.arguments.get("beta") {
+                Some(_) => {
+                    let beta = real(block.arguments.real("beta"));
+                    quote!(::core::option::Option::Some(#beta))
+                }
+                None => quote!(::core::option::Option::None),
+            };
+            let made = quote_spanned! {site=>
+                #kind::new(builder, #shape, #bins, (#low, #high), #beta)
+            };
+            (kind, made)
+        }
+        Id::Planar => plain("Planar"),
+        Id::Radial => plain("Radial"),
+        Id::Sylvester => {
+            let kind = quote!(#krate::blocks::Sylvester);
+            let rank = block.arguments.count("rank");
+            let made = quote_spanned!(site=> #kind::new(builder, #shape, #rank));
+            (kind, made)
+        }
+        Id::DualAffineCoupling => dual_coupling(scope, block, step),
+        Id::InvertibleConv => {
+            let kind = quote!(#krate::blocks::InvertibleConv);
+            let kernel = block.arguments.count("kernel");
+            let kappa = real(block.arguments.real("kappa"));
+            let made = quote_spanned!(site=> #kind::new(builder, #shape, #kernel, #kappa));
+            (kind, made)
+        }
+        Id::Squeeze | Id::Unsqueeze => {
+            let kind = quote!(#krate::blocks::Rearrange);
+            let name = format_ident!("{}", block.row.name);
+            let factor = block.arguments.count("factor");
+            let made = quote_spanned!(site=> #kind::#name(builder, #shape, #factor));
+            (kind, made)
+        }
+        Id::Flatten => {
+            let kind = quote!(#krate::blocks::Rearrange);
+            let made = quote_spanned!(site=> #kind::flatten(builder, #shape));
+            (kind, made)
+        }
+        Id::Haar => plain("Haar"),
         _ => without_code(krate, block.row.name),
     }
+}
+
+/// One function on every number.
+fn elementwise(
+    scope: &Scope<'_>,
+    block: &Block,
+    shape: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let number = |name: &str| {
+        let (field, value) = (format_ident!("{}", name), real(block.arguments.real(name)));
+        quote!({ #field: #value })
+    };
+    let (name, fields) = match block.row.id {
+        Id::Tanh => ("Tanh", None),
+        Id::Sigmoid => ("Sigmoid", None),
+        Id::NormalCdf => ("NormalCdf", None),
+        Id::Softplus => ("Softplus", None),
+        Id::Logit => ("Logit", Some(number("alpha"))),
+        Id::LeakyRelu => ("LeakyRelu", Some(number("slope"))),
+        _ => ("Scale", Some(number("factor"))),
+    };
+    let name = format_ident!("{}", name);
+    let curve = quote!(#krate::blocks::curves::#name);
+    let made = quote_spanned! {site=>
+        #krate::blocks::Elementwise::new(builder, #shape, #curve #fields)
+    };
+    (quote!(#krate::blocks::Elementwise<#curve>), made)
 }
 
 /// A row of the catalog that says it has landed, before its code stands here: never a silent
@@ -181,10 +270,7 @@ pub(super) fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, Tok
 fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
     let (krate, site) = (scope.krate, scope.site);
     let (transform, value, each) = match block.row.id {
-        Id::AffineCoupling => {
-            let scale = scale(krate, block.arguments.choice("scale"));
-            (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
-        }
+        Id::AffineCoupling => affine(scope, block),
         Id::SplineCoupling => {
             let (bins, bound) =
                 (block.arguments.count("bins"), real(block.arguments.real("bound")));
@@ -195,9 +281,7 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
     };
     let keep = block.keep.unwrap_or(Keep::First);
     let split = format_ident!("{}", split(keep));
-    let (inputs, outputs) = sizes(&step.input, keep);
-    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
-    let (net_kind, net) = net(scope, block.arguments.net(), &sizes, None);
+    let (net_kind, net) = conditioner(scope, block, step, keep, &each);
     let kind = quote!(#krate::blocks::Coupling<#net_kind, #krate::transforms::#transform>);
     let (shape, context) = (scope.shape(&step.input), scope.context_size());
     let made = quote_spanned! {site=>
@@ -211,6 +295,52 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         )
     };
     (kind, made)
+}
+
+/// Two couplings in one block: the first keeps the second half.
+fn dual_coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (transform, value, each) = affine(scope, block);
+    let (first_kind, first) = conditioner(scope, block, step, Keep::Second, &each);
+    let (second_kind, second) = conditioner(scope, block, step, Keep::First, &each);
+    let kind = quote! {
+        #krate::blocks::DualCoupling<#first_kind, #second_kind, #krate::transforms::#transform>
+    };
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let made = quote_spanned! {site=>
+        #krate::blocks::DualCoupling::new(builder, #shape, #context, #value, #first, #second)
+    };
+    (kind, made)
+}
+
+/// An affine transform: its name, its value, and the numbers that each feature takes of the net.
+fn affine(scope: &Scope<'_>, block: &Block) -> (TokenStream, TokenStream, TokenStream) {
+    let krate = scope.krate;
+    let scale = scale(krate, block.arguments.choice("scale"));
+    (quote!(Affine), quote!(#krate::transforms::Affine::new(#scale)), quote!(2))
+}
+
+/// The net of a coupling with the hats of its scale, if it has any.
+fn conditioner(
+    scope: &Scope<'_>,
+    block: &Block,
+    step: &Step,
+    keep: Keep,
+    each: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let (inputs, outputs) = sizes(&step.input, keep);
+    let sizes = Sizes { inputs: quote!(#inputs), outputs: quote!((#outputs) * #each) };
+    let (kind, made) = net(scope, block.arguments.net(), &sizes, None);
+    let hats = block.arguments.get("scale").map(|_| block.arguments.choice("scale"));
+    let Some(hats) = hats.filter(|scale| scale.name == "mexican_hat") else { return (kind, made) };
+    let (m, beta) = (hats.arguments.count("m"), real(hats.arguments.real("beta")));
+    let made = quote_spanned! {site=>
+        |builder, inputs, outputs, last| {
+            #krate::nets::MexicanHat::new(builder, inputs, outputs, last, #m, #beta, #made)
+        }
+    };
+    (quote!(#krate::nets::MexicanHat<#kind>), made)
 }
 
 fn split(keep: Keep) -> &'static str {

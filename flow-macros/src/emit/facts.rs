@@ -66,7 +66,7 @@ fn literal(krate: &TokenStream, facts: &Facts) -> TokenStream {
         }
     );
     let (analytic, memory) = (facts.analytic_inverse.is_ok(), facts.memory_saving.is_ok());
-    let finite = facts.bi_lipschitz.is_ok();
+    let (finite, invertible) = (facts.bi_lipschitz.is_ok(), facts.invertible);
     let (forward, inverse) = (bound(facts.forward), bound(facts.inverse));
     quote! {
         #krate::Facts {
@@ -74,6 +74,7 @@ fn literal(krate: &TokenStream, facts: &Facts) -> TokenStream {
             log_det: #krate::LogDet::#log_det,
             bi_lipschitz: #finite,
             memory_saving: #memory,
+            invertible: #invertible,
             forward: #forward,
             inverse: #inverse,
         }

@@ -5,6 +5,7 @@ mod body;
 mod construct;
 mod docs;
 mod facts;
+mod levels;
 mod nets;
 mod wrapper;
 
@@ -25,8 +26,9 @@ pub(crate) fn emit(flow: &Architecture) -> TokenStream {
     let bodies = body::bodies(&scope, flow);
     let architecture = body::architecture(&scope, flow);
     let component = body::component(&scope, flow);
+    let levels = levels::levels(&scope, flow);
     let assertions = assertions::module(&scope, flow);
-    quote!(#wrapper #bodies #architecture #component #assertions)
+    quote!(#wrapper #bodies #architecture #component #levels #assertions)
 }
 
 /// What every part of the generated code needs of the flow.

@@ -283,12 +283,32 @@ impl Context<'_> {
 
     /// What two arguments must satisfy together.
     fn agree(&self, call: &Call<'_>, arguments: &Arguments) -> bool {
-        if call.name != "sigmoid" || arguments.get("low").is_none() {
+        match call.name {
+            "sigmoid" if arguments.get("low").is_some() => {
+                let (low, high) = (arguments.real("low"), arguments.real("high"));
+                let place = arguments.get("low").map_or(call.place, |given| given.place);
+                self.ordered("sigmoid", low, high, place).is_some()
+            }
+            "spline_activation" => self.starts_within(arguments),
+            _ => true,
+        }
+    }
+
+    /// A spline's slope at the start is one of those it can have.
+    fn starts_within(&self, arguments: &Arguments) -> bool {
+        let Some(given) = arguments.get("beta") else { return true };
+        let Some(Resolved::Pair(low, high)) = arguments.get("slopes").map(|slopes| &slopes.value)
+        else {
+            return true;
+        };
+        let beta = arguments.real("beta");
+        if (*low..=*high).contains(&beta) {
             return true;
         }
-        let (low, high) = (arguments.real("low"), arguments.real("high"));
-        let place = arguments.get("low").map_or(call.place, |given| given.place);
-        self.ordered("sigmoid", low, high, place).is_some()
+        let message = format!("`beta` of {beta} is not between the `slopes` {low} and {high}");
+        let help = "the spline starts as the line of slope `beta`: move it or the limits";
+        self.report.error(given.place, message, help);
+        false
     }
 
     fn ordered(&self, name: &str, low: f64, high: f64, place: Place) -> Option<()> {

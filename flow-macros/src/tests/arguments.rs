@@ -173,6 +173,11 @@ fn kinds() {
         "it takes a number above 0",
     );
     case(
+        "struct A: Image<1, 4, 4> { invertible_conv(2, kappa = «0.0»); }",
+        "`kappa` cannot be `0.0`",
+        "it takes a number above 0",
+    );
+    case(
         "struct A: Vector<4> { spline_coupling(bound = «1e999», net = mlp([8], relu)); }",
         "`bound` cannot be `1e999`",
         "it takes a number above 0",
@@ -223,6 +228,11 @@ fn kinds() {
         "struct A: Vector<4> { spline_activation(slopes = «(1.0, 0.5)»); }",
         "`slopes` from 1 to 0.5 is empty",
         "the lower limit comes first, and is less than the upper",
+    );
+    case(
+        "struct A: Vector<4> { spline_activation(beta = «1.5»); }",
+        "`beta` of 1.5 is not between the `slopes` 0 and 1",
+        "the spline starts as the line of slope `beta`: move it or the limits",
     );
     case(
         "struct A: Vector<4> { spline_activation(slopes = «0.5»); }",

@@ -80,3 +80,32 @@ fn the_rustdoc_has_a_table() {
     assert!(code.contains("| `1` `actnorm` | `Vector<3>` | 6 | constant | none |"), "{code}");
     assert!(code.contains("| `6` `linear(orthogonal)` | `Vector<3>` | 9 | 0 | 1, 1 |"), "{code}");
 }
+
+#[test]
+fn a_multiscale_at_the_end_has_levels() {
+    let levels = |text: &str| {
+        let code = expand(TokenStream::from_str(text).expect("tokens")).to_string();
+        let (_, after) = code.split_once("MultiScale for")?;
+        let (_, after) = after.split_once("type Levels =")?;
+        Some(after.split_once(';')?.0.replace(":: flow_core :: ", "").replace(' ', ""))
+    };
+    let expected = |text: &str| Some(text.to_owned());
+    let image = "struct A: Image<3, 8, 8> { actnorm; multiscale 3 (keep = 1/4) { squeeze(2); } }";
+    assert_eq!(levels(image), expected("(Image<9,4,4>,Image<9,2,2>,Image<12,1,1>,)"));
+    let vector = "struct A: Vector<9> { multiscale 3 (keep = 2/3) { actnorm; } }";
+    assert_eq!(levels(vector), expected("(Vector<3>,Vector<2>,Vector<4>,)"));
+    let constant = "struct A: Vector<N> { multiscale 2 { actnorm; } }";
+    assert_eq!(levels(constant), expected("(Vector<{N-(N/2)}>,Vector<{N/2}>,)"));
+    let whole = "struct A<const D: usize>: Vector<D> { multiscale 1 { actnorm; } }";
+    assert_eq!(levels(whole), expected("(Vector<D>,)"));
+    for without in [
+        "struct A: Vector<4> { actnorm; }",
+        "struct A: Vector<4> { multiscale 2 { actnorm; } permute(reverse); }",
+        "struct A: Vector<8> { multiscale 2 { multiscale 2 { actnorm; } } }",
+        "struct A: Vector<8> { multiscale 2 { actnorm; } multiscale 2 { actnorm; } }",
+        "struct A<const D: usize>: Vector<D> { multiscale 2 { actnorm; } }",
+        "struct A: Vector<8192> { multiscale 13 { actnorm; } }",
+    ] {
+        assert_eq!(levels(without), None, "{without}");
+    }
+}

@@ -86,4 +86,19 @@ golden! {
             spline_coupling(keep = second, net = conv([3, 1, 3], hidden = 8, relu));
         }
     } as ImageSplineSecond;
+    affine_coupling_mexican_hat: f32 (1e-7, 2e-7), {
+        pub struct AffineCouplingMexicanHat: Vector<7> {
+            affine_coupling(keep = odd, scale = mexican_hat(3), net = mlp([16, 16], gelu));
+        }
+    } as AffineCouplingMexicanHat;
+    dual_affine_coupling: f32 (2e-7, 2e-7), {
+        pub struct DualAffineCoupling: Vector<5> {
+            dual_affine_coupling(scale = tanh(2.0), net = mlp([16, 16], tanh));
+        }
+    } as DualAffineCoupling;
+    dual_affine_coupling_mexican_hat: f32 (3e-7, 4e-7), {
+        pub struct DualAffineCouplingMexicanHat: Vector<6> {
+            dual_affine_coupling(scale = mexican_hat(4), net = mlp([16, 16], swish));
+        }
+    } as DualAffineCouplingMexicanHat;
 }

@@ -31,4 +31,39 @@ golden! {
             }
         }
     } as NeuralSplineFlow;
+    image_to_vector: f32 (3e-7, 2e-7), {
+        pub struct ImageToVector: Image<1, 4, 4> {
+            squeeze(2);
+            actnorm;
+            flatten;
+            affine_coupling(keep = second, scale = exp, net = mlp([16], relu));
+        }
+    } as ImageToVector;
+    multiscale: f32 (5e-7, 2e-7), {
+        pub struct Multiscale: Image<3, 8, 8> {
+            multiscale 3 {
+                squeeze(2);
+                actnorm;
+                affine_coupling(
+                    keep = first, scale = sigmoid(0.5, 1.0), net = conv([3, 1, 3], hidden = 6, relu)
+                );
+            }
+        }
+    } as Multiscale;
+    glow: f32 (2e-6, 6e-7), {
+        pub struct Glow: Image<3, 8, 8> {
+            multiscale 3 {
+                squeeze(2);
+                repeat 2 {
+                    actnorm;
+                    conv1x1(lu);
+                    affine_coupling(
+                        keep = first,
+                        scale = sigmoid(0.5, 1.0),
+                        net = conv([3, 1, 3], hidden = 6, relu)
+                    );
+                }
+            }
+        }
+    } as Glow;
 }

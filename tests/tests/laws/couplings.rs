@@ -70,4 +70,31 @@ laws! {
             );
         }
     }
+
+    affine_mexican_hat: {
+        Vector<5> {
+            affine_coupling(keep = first, scale = mexican_hat(3), net = mlp([7], swish));
+        }
+    }
+    affine_mexican_hat_on_images: {
+        Image<3, 2, 2> {
+            affine_coupling(
+                keep = checker_even,
+                scale = mexican_hat(2, beta = 0.7),
+                net = conv([3], hidden = 4, tanh),
+            );
+        }
+    }
+    dual: { Vector<5> { dual_affine_coupling(scale = tanh(1.0), net = mlp([7], swish)); } }
+    dual_of_two: { Vector<2> { dual_affine_coupling(net = mlp([7], tanh)); } }
+    dual_given given 2: {
+        Vector<3> given Vector<2> {
+            dual_affine_coupling(scale = mexican_hat(2, beta = 0.8), net = mlp([6], elu));
+        }
+    }
+    dual_on_images: {
+        Image<3, 2, 3> {
+            dual_affine_coupling(scale = mexican_hat(2), net = conv([3, 1], hidden = 4, swish));
+        }
+    }
 }

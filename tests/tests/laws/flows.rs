@@ -35,5 +35,14 @@ laws! {
             }
         }
     }
+    multiscale_three_quarters: {
+        Vector<8> {
+            multiscale 2 (keep = 3/4) {
+                linear(orthogonal);
+                affine_coupling(scale = tanh(0.5), net = mlp([6], swish));
+            }
+        }
+    }
+    multiscale_odd: { Vector<9> { multiscale 3 (keep = 2/3) { linear(svd); actnorm; } } }
     isometry: { Vector<5> { permute(roll(2)); linear(orthogonal); permute(reverse); } }
 }

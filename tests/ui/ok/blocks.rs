@@ -13,6 +13,9 @@ flow! {
         linear(lu);
         linear(orthogonal);
         linear(diagonal);
+        linear(dense);
+        linear(svd);
+        linear(householder(2));
         additive_coupling(net = mlp([8], relu));
         affine_coupling(scale = tanh(2.0), net = mlp([8, 8], swish, zero_init = false));
         affine_coupling(keep = even, scale = sigmoid(0.5, 1.0, shift = -1.0), net = mlp([], gelu));
@@ -27,6 +30,15 @@ flow! {
         standardize;
         actnorm;
         permute(roll(1));
+        squeeze(2);
+        unsqueeze(2);
+        haar;
+        unsqueeze(2);
+        conv1x1(lu);
+        conv1x1(dense);
+        conv1x1(orthogonal);
+        invertible_conv(kernel = 2, kappa = 2.0);
+        flatten;
     }
 }
 
@@ -44,7 +56,9 @@ fn facts_of_the_catalog_are_those_of_the_runtime() {
     let flow = Pixels::<f32>::build(&crate::cpu(), 1).expect("a flow");
     let items = <PixelsBlocks<f32> as Architecture<f32>>::ITEMS;
     let texts: Vec<&str> = items.iter().map(|item| item.text).collect();
-    assert_eq!(texts, ["standardize", "actnorm", "permute(roll(1))"]);
+    let (first, last) = (&texts[..3], &texts[10..]);
+    assert_eq!(first, ["standardize", "actnorm", "permute(roll(1))"]);
+    assert_eq!(last, ["invertible_conv(kernel = 2, kappa = 2.0)", "flatten"]);
     let facts = items.iter().fold(flow_core::Facts::ISOMETRY, |all, item| all.then(item.facts));
     assert_eq!(Block::<f32>::facts(flow.blocks()), facts);
 }

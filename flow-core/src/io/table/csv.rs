@@ -3,13 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::Table;
+use super::{gzip, Table};
 use crate::io::write_atomically;
 use crate::{FlowError, Result};
 
 pub(super) fn read(path: &Path) -> Result<Table> {
-    let text = std::fs::read(path)
-        .map_err(|error| FlowError::file(path, format_args!("cannot be read: {error}")))?;
+    let text = gzip::read(path)?;
     Lines { path, text: &text }.read()
 }
 

@@ -1,6 +1,7 @@
 //! Tables of numbers, from and to CSV and NumPy files.
 
 mod csv;
+mod gzip;
 mod npy;
 
 use std::path::Path;
@@ -111,7 +112,7 @@ impl Table {
     }
 }
 
-/// Reads a table from a `.csv` or `.npy` file.
+/// Reads a table from a `.csv` or `.npy` file, or one of these that gzip made smaller (`.npy.gz`).
 ///
 /// A CSV file may have a first line of names; its cells are divided by commas, or by semicolons or
 /// tabs where the first line has these. A NumPy array has one or two dimensions and numbers of any
@@ -138,6 +139,9 @@ pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
 /// [`FlowError::File`] where the file cannot be written, or is named otherwise.
 pub fn write_table(path: impl AsRef<Path>, table: &Table) -> Result<()> {
     let path = path.as_ref();
+    if gzip::named(path) {
+        return Err(FlowError::file(path, "is compressed by its name, expected .csv or .npy"));
+    }
     match Format::of(path)? {
         Format::Csv => csv::write(path, table),
         Format::Npy => npy::write(path, table),
@@ -151,7 +155,8 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Self> {
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        let name = if gzip::named(path) { path.with_extension("") } else { path.into() };
+        let extension = name.extension().map(|e| e.to_string_lossy().to_lowercase());
         match extension.as_deref() {
             Some("csv" | "tsv" | "txt") => Ok(Self::Csv),
             Some("npy") => Ok(Self::Npy),
@@ -179,6 +184,29 @@ mod tests {
             assert_eq!(bits(&same), bits(&table));
             write_table(&npy, &table).unwrap();
             assert_eq!(bits(&read_table(&npy).unwrap()), bits(&table));
+        }
+    }
+
+    #[test]
+    fn compressed_tables_are_read_as_they_were() {
+        use std::io::Write;
+        let folder = folder("compressed");
+        let table = Table::new(["a", "b"], vec![1.0, 2.5, -3.0, 4.0]).unwrap();
+        for name in ["t.csv", "t.npy"] {
+            let plain = folder.join(name);
+            write_table(&plain, &table).unwrap();
+            let bytes = std::fs::read(&plain).unwrap();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+            encoder.write_all(&bytes).unwrap();
+            let small = encoder.finish().unwrap();
+            let path = folder.join(format!("{name}.gz"));
+            std::fs::write(&path, &small).unwrap();
+            assert_eq!(read_table(&path), read_table(&plain));
+            std::fs::write(&path, &small[..small.len() - 9]).unwrap();
+            let error = read_table(&path).unwrap_err().to_string();
+            assert!(error.contains("t.") && error.contains("cannot be read"), "{error}");
+            let error = write_table(&path, &table).unwrap_err().to_string();
+            assert!(error.contains("is compressed by its name"), "{error}");
         }
     }
 

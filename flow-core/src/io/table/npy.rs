@@ -1,12 +1,12 @@
 //! Tables as NumPy arrays.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 
-use super::Table;
+use super::{gzip, Table};
 use crate::io::write_atomically;
 use crate::{FlowError, Result};
 
@@ -14,9 +14,15 @@ pub(super) fn read(path: &Path) -> Result<Table> {
     let unreadable =
         |error: std::io::Error| FlowError::file(path, format_args!("cannot be read: {error}"));
     let bad = |reason: String| FlowError::file(path, reason);
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    let mut file = BufReader::with_capacity(1 << 16, file);
+    let (mut file, length): (Box<dyn BufRead>, u64) = if gzip::named(path) {
+        let bytes = gzip::read(path)?;
+        let length = bytes.len() as u64;
+        (Box::new(Cursor::new(bytes)), length)
+    } else {
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        (Box::new(BufReader::with_capacity(1 << 16, file)), length)
+    };
     if !countable(file.fill_buf().map_err(unreadable)?) {
         return Err(bad("is cut off: its header asks for more numbers than can be".into()));
     }

@@ -1,0 +1,207 @@
+use super::features::add_scaled;
+use super::triangular::dot;
+use super::{no_inverse, non_empty, FORWARD_ONLY};
+use crate::backend::cpu::elementwise::{sigmoid, softplus};
+use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::{Block, Facts, Result, Scalar, Shape};
+
+/// `y = x + β·(x − center)/(α + r)` with `r = ‖x − center‖`, forward only (Rezende and Mohamed 2015,
+/// "Variational inference with normalizing flows", eq. 14 and appendix A.2).
+///
+/// `α = exp(log_alpha)` and `β = −α + log(1 + exp(beta))`, which is above `−α`, so that the map is
+/// invertible at every weight. Its inverse is not offered, as that of [`Planar`](super::Planar) is
+/// not.
+///
+/// Parameters `center` `[features]`, `log_alpha` `[1]`, `beta` `[1]`. It starts as the identity with a
+/// random center.
+#[derive(Clone, Debug)]
+pub struct Radial {
+    path: String,
+    center: Parameter,
+    log_alpha: Parameter,
+    beta: Parameter,
+    /// `α` and `κ = α + β`.
+    numbers: Derived,
+}
+
+impl Radial {
+    /// The block as the identity.
+    ///
+    /// # Errors
+    /// Where `shape` holds no numbers.
+    pub fn new<E: Scalar>(builder: &mut Builder<E>, shape: Shape) -> Result<Self> {
+        let d = non_empty(shape)?.features();
+        Ok(Self {
+            path: builder.path(),
+            center: builder.parameter("center", &[d], Start::Normal),
+            log_alpha: builder.parameter("log_alpha", &[1], Start::Constant(0.0)),
+            // softplus⁻¹(1), where β = 0.
+            beta: builder.parameter("beta", &[1], Start::Constant(1f64.exp_m1().ln())),
+            numbers: builder.derived(2),
+        })
+    }
+}
+
+/// The map at a distance `r` in `d` dimensions.
+struct At<E> {
+    /// `1/(α + r)`.
+    near: E,
+    /// `β/(α + r)`, by which the difference from the center grows.
+    growth: E,
+    /// The slope along the radius. All others are `1 + growth`.
+    along: E,
+}
+
+impl<E: Scalar> At<E> {
+    /// `along` is `1 + αβ/(α + r)² = (r² + 2αr + ακ)/(α + r)²`, a sum of numbers of one sign.
+    fn new(r: E, alpha: E, kappa: E) -> Self {
+        let near = (alpha + r).recip();
+        let along = r * near * (r + alpha + alpha) * near + alpha * near * kappa * near;
+        Self { near, growth: (kappa - alpha) * near, along }
+    }
+}
+
+/// `x − center` and its length.
+fn difference<E: Scalar>(out: &mut [E], x: &[E], center: &[E]) -> E {
+    let mut largest = E::zero();
+    for ((out, &x), &center) in out.iter_mut().zip(x).zip(center) {
+        *out = x - center;
+        largest = if out.abs() <= largest { largest } else { out.abs() };
+    }
+    if largest == E::zero() {
+        return largest;
+    }
+    // Relative to the largest entry, so that no square over- or underflows.
+    let squares = out.iter().map(|&v| (v / largest) * (v / largest)).sum::<E>();
+    largest * squares.sqrt()
+}
+
+impl<E: Scalar> Block<E> for Radial {
+    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
+        let d = self.center.len();
+        let others = E::of((d - 1) as f64);
+        let center = pass.parameter(&self.center);
+        let [alpha, kappa] = [0, 1].map(|i| pass.derived(&self.numbers)[i]);
+        if pass.saving() {
+            let input = pass.take_copy(x);
+            pass.save(input);
+        }
+        let mut from_center = pass.take(d);
+        for (row, log_det) in x.chunks_exact_mut(d).zip(log_det) {
+            let r = difference(&mut from_center, row, center);
+            let at = At::new(r, alpha, kappa);
+            add_scaled(row, &from_center, at.growth);
+            *log_det += others * ((r + kappa) * at.near).ln() + at.along.ln();
+        }
+        pass.give(from_center);
+        Ok(())
+    }
+
+    fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
+        no_inverse("radial", &self.path)
+    }
+
+    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        let d = self.center.len();
+        let (two, others) = (E::of(2.0), E::of((d - 1) as f64));
+        let x = pass.restore();
+        let center = pass.parameter(&self.center);
+        let [alpha, kappa] = [0, 1].map(|i| pass.derived(&self.numbers)[i]);
+        let mut from_center = pass.take(d);
+        let rows = gradient.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(log_det);
+        for ((gradient, x), &by_log) in rows {
+            let r = difference(&mut from_center, x, center);
+            let At { near, growth, along } = At::new(r, alpha, kappa);
+            let far = (r + kappa).recip();
+            let by_growth = dot(gradient, &from_center);
+            let share = near / along;
+
+            let by_r = by_log * (others * (far - near) + two * share - two * near)
+                - by_growth * growth * near;
+            let by_kappa = by_log * (others * far + alpha * near * share) + by_growth * near;
+            let by_alpha = by_log * ((two * r + kappa) * near * share - (others + two) * near)
+                - by_growth * (r + kappa) * near * near;
+            let by_numbers = pass.derived_gradient(&self.numbers);
+            by_numbers[0] += by_alpha;
+            by_numbers[1] += by_kappa;
+
+            // At the center itself the length has no slope, and nothing depends on its direction.
+            let by_unit = if r == E::zero() { E::zero() } else { by_r / r };
+            let by_center = pass.gradient(&self.center);
+            for ((by, by_center), &v) in gradient.iter_mut().zip(by_center).zip(&*from_center) {
+                let by_difference = *by * growth + by_unit * v;
+                *by_center -= by_difference;
+                *by += by_difference;
+            }
+        }
+        pass.give(from_center);
+        pass.give(x);
+        Ok(())
+    }
+
+    fn inverse_vjp(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &[E]) -> Result<()> {
+        no_inverse("radial", &self.path)
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        let numbers = self.numbers.of_mut(derived);
+        numbers[0] = values.parameter(&self.log_alpha)[0].exp();
+        numbers[1] = softplus(values.parameter(&self.beta)[0]).0;
+        Ok(())
+    }
+
+    fn finish(&self, state: &State<E>, from: &[E], gradient: &mut [E]) -> Result<()> {
+        let by_numbers = self.numbers.of(from);
+        let alpha = self.numbers.of(&state.derived)[0];
+        let beta = state.values.parameter(&self.beta)[0];
+        self.log_alpha.of_mut(gradient)[0] += by_numbers[0] * alpha;
+        self.beta.of_mut(gradient)[0] += by_numbers[1] * sigmoid(beta);
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        FORWARD_ONLY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Direction;
+    use crate::testing::{check_forward_laws, single, Make};
+
+    struct Vectors;
+    impl<const D: usize> Make<D, 0> for Vectors {
+        type Block = Radial;
+        fn make(b: &mut Builder<f64>) -> Result<Radial> {
+            Radial::new(b, Shape::vector(D))
+        }
+    }
+
+    #[test]
+    fn laws_hold() {
+        check_forward_laws::<Vectors, 1, 0>();
+        check_forward_laws::<Vectors, 2, 0>();
+        check_forward_laws::<Vectors, 5, 0>();
+    }
+
+    #[test]
+    fn it_starts_as_the_identity() {
+        let machine = single::<Vectors, 3, 0>();
+        let mut x = [1.0, -2.0, 0.3];
+        let (log_det, _) = machine.run(Direction::Forward, &mut x, &[], None).unwrap();
+        assert!(log_det[0].abs() < 1e-14 && (x[1] + 2.0).abs() < 1e-14, "{x:?} {log_det:?}");
+    }
+
+    #[test]
+    fn no_weights_make_it_fold() {
+        for (log_alpha, beta) in [(0.0, -30.0), (3.0, -600.0), (-20.0, 5.0), (5.0, 300.0)] {
+            let mut machine = single::<Vectors, 2, 0>();
+            machine.step(|p| p.copy_from_slice(&[1.0, 2.0, log_alpha, beta])).unwrap();
+            for x in [[1.0, 2.0], [1.0, 2.0 + 1e-9], [0.0, 0.0], [1e200, 1.0]] {
+                let (log_det, _) = machine.run(Direction::Forward, &mut { x }, &[], None).unwrap();
+                assert!(log_det[0].is_finite(), "{log_alpha}, {beta}, {x:?}: {log_det:?}");
+            }
+        }
+    }
+}

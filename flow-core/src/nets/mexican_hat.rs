@@ -1,0 +1,236 @@
+use super::{Conditioner, LastLayer};
+use crate::engine::{Builder, Parameter, Pass, Start, State, Values};
+use crate::{FlowError, Result, Scalar, Shape};
+
+/// A net whose factors are bounded: of the two parameters (s, t) of each affine map it turns `s`
+/// into the mean over m of `(1 − φ²)·exp(−φ²/2)` with `φ = w·s + b`, between −0.4463 and 1, so that
+/// [`Scale::Exp`](crate::transforms::Scale::Exp) makes a factor between 0.64 and e of it (paper
+/// "Jacobian determinant of normalizing flows", equation 15).
+///
+/// Parameters `w` and `b` `[features, m]` stand beside the net, the features being those that are
+/// transformed. `w` starts at 0, and the net's rows for `s` start at random, or nothing would ever
+/// move. The m hats start a little apart around the same mean: alike, they would stay alike.
+#[derive(Clone, Debug)]
+pub struct MexicanHat<N> {
+    net: N,
+    w: Parameter,
+    b: Parameter,
+    hats: usize,
+}
+
+impl<N> MexicanHat<N> {
+    /// `hats` of them on what `net(builder, inputs, outputs, last_layer)` writes, starting at a
+    /// factor of 1/beta: with an activation of slope beta behind it, a block starts volume-preserving
+    /// (equation 18).
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] for no hats, or a beta outside (1/e, 1]: 1/beta must be below the
+    /// largest factor; and the net's own.
+    pub fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        inputs: Shape,
+        outputs: usize,
+        last: LastLayer<'_>,
+        hats: usize,
+        beta: f64,
+        net: impl FnOnce(&mut Builder<E>, Shape, usize, LastLayer<'_>) -> Result<N>,
+    ) -> Result<Self> {
+        if hats == 0 {
+            return Err(FlowError::option("m of mexican_hat", hats, "at least 1"));
+        }
+        if !(beta > (-1.0_f64).exp() && beta <= 1.0) {
+            let expected = "above 1/e = 0.3679 and at most 1";
+            return Err(FlowError::option("beta of mexican_hat", beta, expected));
+        }
+        let features = outputs / 2;
+        let starts = starts(-beta.ln(), hats);
+        let starts = (0..features * hats).map(|i| E::of(starts[i % hats])).collect();
+        let w = builder.parameter("w", &[features, hats], Start::Constant(0.0));
+        let b = builder.parameter("b", &[features, hats], Start::Values(starts));
+        let last = LastLayer {
+            start: &|output| if output % 2 == 0 { None } else { (last.start)(output) },
+        };
+        Ok(Self { net: net(builder, inputs, outputs, last)?, w, b, hats })
+    }
+}
+
+/// Places φ ≥ 0 whose hats have the mean `target`, from 0 to below 1, and lie a little apart.
+fn starts(target: f64, hats: usize) -> Vec<f64> {
+    let spread = 0.2_f64.min(0.5 * (1.0 - target));
+    let place = |k: usize| {
+        let value = target + spread * (2.0 * k as f64 + 1.0 - hats as f64) / hats as f64;
+        // The hat falls from 1 at 0 to its least value at √3.
+        let (mut low, mut high) = (0.0, 3.0_f64.sqrt());
+        for _ in 0..80 {
+            let middle = 0.5 * (low + high);
+            if hat(middle).0 > value {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        0.5 * (low + high)
+    };
+    (0..hats).map(place).collect()
+}
+
+/// `(1 − φ²)·exp(−φ²/2)` and its slope.
+#[inline]
+fn hat<E: Scalar>(phi: E) -> (E, E) {
+    let square = phi * phi;
+    let bell = (E::of(-0.5) * square).exp();
+    // Far out the bell is 0 before the square overflows.
+    if bell == E::zero() {
+        return (bell, bell);
+    }
+    ((E::one() - square) * bell, phi * (square - E::of(3.0)) * bell)
+}
+
+impl<E: Scalar, N: Conditioner<E>> Conditioner<E> for MexicanHat<N> {
+    fn inputs(&self) -> usize {
+        self.net.inputs()
+    }
+
+    fn outputs(&self) -> usize {
+        self.net.outputs()
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        self.net.prepare(values, derived)
+    }
+
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        self.net.finish(state, derived_gradient, gradient)
+    }
+
+    fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
+        self.net.forward(pass, input, output)?;
+        let (w, b) = (pass.parameter(&self.w), pass.parameter(&self.b));
+        let mut raw = pass.take(output.len() / 2);
+        let share = E::of(1.0 / self.hats as f64);
+        for (pixel, raw) in output
+            .chunks_exact_mut(2 * w.len() / self.hats)
+            .zip(raw.chunks_exact_mut(w.len() / self.hats))
+        {
+            let hats = w.chunks_exact(self.hats).zip(b.chunks_exact(self.hats));
+            for ((theta, raw), (w, b)) in pixel.chunks_exact_mut(2).zip(raw).zip(hats) {
+                *raw = theta[0];
+                let sum = w.iter().zip(b).map(|(&w, &b)| hat(w * *raw + b).0).sum::<E>();
+                theta[0] = share * sum;
+            }
+        }
+        pass.save_or_give(raw);
+        Ok(())
+    }
+
+    fn vjp(
+        &self,
+        pass: &mut Pass<'_, E>,
+        output_gradient: &mut [E],
+        input_gradient: &mut [E],
+    ) -> Result<()> {
+        let raw = pass.restore();
+        let (w, b) = (pass.parameter(&self.w), pass.parameter(&self.b));
+        let features = w.len() / self.hats;
+        let share = E::of(1.0 / self.hats as f64);
+        let mut by_w = pass.take_zeroed(w.len());
+        let mut by_b = pass.take_zeroed(w.len());
+        let pixels = output_gradient.chunks_exact_mut(2 * features);
+        for (pixel, raw) in pixels.zip(raw.chunks_exact(features)) {
+            for (i, (theta, &raw)) in pixel.chunks_exact_mut(2).zip(raw).enumerate() {
+                let by_mean = share * theta[0];
+                theta[0] = E::zero();
+                for k in i * self.hats..(i + 1) * self.hats {
+                    let by_phi = by_mean * hat(w[k] * raw + b[k]).1;
+                    by_w[k] += by_phi * raw;
+                    by_b[k] += by_phi;
+                    theta[0] += by_phi * w[k];
+                }
+            }
+        }
+        for (slot, by) in [(&self.w, by_w), (&self.b, by_b)] {
+            crate::backend::cpu::elementwise::add(pass.gradient(slot), &by);
+            pass.give(by);
+        }
+        pass.give(raw);
+        self.net.vjp(pass, output_gradient, input_gradient)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nets::testing::{evaluate, product};
+    use crate::nets::{Activation, FeedForward, NetOptions};
+    use crate::Noise;
+
+    fn net(hats: usize, beta: f64) -> Result<(MexicanHat<FeedForward>, State<f64>)> {
+        let mut builder = Builder::new(3);
+        let last = LastLayer { start: &|_| Some(0.0) };
+        let inputs = Shape::vector(2);
+        let net = MexicanHat::new(&mut builder, inputs, 6, last, hats, beta, |b, i, o, last| {
+            FeedForward::mlp(b, i, o, last, &[5], Activation::Tanh, NetOptions::default())
+        })?;
+        Ok((net, builder.finish().1))
+    }
+
+    #[test]
+    fn it_starts_at_the_factor_asked_for_and_never_leaves_the_range() {
+        for (hats, beta) in [(1, 1.0), (4, 1.0), (3, 0.5), (2, 0.37)] {
+            let (net, mut state) = net(hats, beta).unwrap();
+            let input = [0.3, -2.0];
+            let out = evaluate(&net, &state, 1, &input);
+            for pair in out.chunks_exact(2) {
+                assert!((pair[0].exp() - 1.0 / beta).abs() < 1e-12, "{} at {beta}", pair[0].exp());
+                assert_eq!(pair[1], 0.0);
+            }
+            for seed in 0..200 {
+                Noise::seed(seed).fill_normal(0, &mut state.values.parameters);
+                state.values.parameters.iter_mut().for_each(|v| *v *= 3.0);
+                let out = evaluate(&net, &state, 1, &input);
+                for pair in out.chunks_exact(2) {
+                    assert!((-0.4463..=1.0).contains(&pair[0]), "{}", pair[0]);
+                }
+            }
+        }
+        assert_eq!(hat(1e200_f64), (0.0, 0.0));
+    }
+
+    #[test]
+    fn products_are_those_of_central_differences() {
+        let (net, mut state) = net(3, 0.8).unwrap();
+        Noise::seed(5).fill_normal(0, &mut state.values.parameters);
+        let mut numbers = vec![0.0; 4 * 8];
+        Noise::seed(6).fill_normal(0, &mut numbers);
+        let (input, cotangent) = numbers.split_at(8);
+        let (by_input, by_parameters) = product(&net, &state, 4, input, cotangent);
+        let loss = |state: &State<f64>, input: &[f64]| -> f64 {
+            let output = evaluate(&net, state, 4, input);
+            output.iter().zip(cotangent).map(|(a, b)| a * b).sum()
+        };
+        let slope = |at: &dyn Fn(f64) -> f64| (at(1e-5) - at(-1e-5)) / 2e-5;
+        for (i, got) in by_input.into_iter().enumerate() {
+            let want = slope(&|by| {
+                let mut moved = input.to_vec();
+                moved[i] += by;
+                loss(&state, &moved)
+            });
+            assert!((got - want).abs() < 1e-8, "input {i}: {got}, not {want}");
+        }
+        for (i, got) in by_parameters.into_iter().enumerate() {
+            let want = slope(&|by| {
+                let mut moved = state.clone();
+                moved.values.parameters[i] += by;
+                loss(&moved, input)
+            });
+            assert!((got - want).abs() < 1e-8, "parameter {i}: {got}, not {want}");
+        }
+    }
+
+    #[test]
+    fn bad_options_are_errors() {
+        for (hats, beta) in [(0, 1.0), (2, 0.3), (2, 1.1), (2, f64::NAN)] {
+            assert!(net(hats, beta).is_err(), "{hats} hats, beta {beta}");
+        }
+    }
+}
