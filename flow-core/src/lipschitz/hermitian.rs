@@ -157,3 +157,63 @@ impl Iteration {
         self.steps.push(Step { side, rounding, exponent });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lipschitz::norm::norm;
+    use crate::lipschitz::rounding::power_of_two;
+    use crate::Noise;
+
+    fn bound(numbers: &[f64], tall: usize, side: usize) -> f64 {
+        let matrix = Complex { numbers, tall, side };
+        Iteration::new(tall, side).bound(matrix, |_| false).expect("nothing is enough")
+    }
+
+    #[test]
+    fn the_norm_is_that_of_the_real_matrix_of_twice_the_size() {
+        for (tall, side) in [(1, 1), (4, 1), (5, 3), (6, 6), (17, 9)] {
+            let mut numbers = vec![0.0; 2 * tall * side];
+            Noise::seed(side as u64).fill_normal(0, &mut numbers);
+            normalize(&mut numbers);
+            let (a, b) = numbers.split_at(tall * side);
+            let entry = |i: usize| {
+                let (row, column) = (i / (2 * side), i % (2 * side));
+                let at = row % tall * side + column % side;
+                match (row < tall, column < side) {
+                    (true, false) => -b[at],
+                    (false, true) => b[at],
+                    _ => a[at],
+                }
+            };
+            let double: Vec<f64> = (0..4 * tall * side).map(entry).collect();
+            let (got, want) = (bound(&numbers, tall, side), norm(&double, 2 * tall, 2 * side));
+            assert!((got / want - 1.0).abs() < 0.0051, "{tall} × {side}: {got}, not {want}");
+        }
+    }
+
+    #[test]
+    fn what_a_sum_loses_is_carried_along() {
+        // Two equal columns of 1 and 4096 times 2⁻²⁷: the squared norm is 2 + 2⁻⁴¹, but a sum that
+        // has reached 1 does not change by 2⁻⁵⁴.
+        let tall = 4097;
+        let mut numbers = vec![power_of_two(1.0, -27); 4 * tall];
+        numbers[..2].fill(1.0);
+        numbers[2 * tall..].fill(0.0);
+        let exact = (2.0 + power_of_two(1.0, -41)).sqrt();
+        let bound = bound(&numbers, tall, 2);
+        assert!(bound >= exact && bound < exact * (1.0 + 1e-11), "{bound}, {exact}");
+    }
+
+    #[test]
+    fn a_rough_bound_ends_the_iteration_where_it_is_enough() {
+        let numbers = [0.5, 0.25, 0.75, -0.5, 0.0, 0.0, 0.0, 0.0];
+        let matrix = Complex { numbers: &numbers, tall: 2, side: 2 };
+        let whole = frobenius(&numbers);
+        assert_eq!(Iteration::new(2, 2).bound(matrix, |bound| bound <= whole), None);
+        let exact = bound(&numbers, 2, 2);
+        assert_eq!(Iteration::new(2, 2).bound(matrix, |bound| bound <= exact), None);
+        let found = Iteration::new(2, 2).bound(matrix, |bound| bound < exact);
+        assert_eq!(found, Some(exact));
+    }
+}

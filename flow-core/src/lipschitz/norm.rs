@@ -40,7 +40,8 @@ impl Map {
     /// The most by which the norm of a change of the map, whose every entry is at most a share ε of
     /// the map's, exceeds ε times the map's norm. With k the kernel's side a convolution's norm is
     /// at most k times the Frobenius norm of its matrix (each pixel lies in k² patches), and that is
-    /// at most √min(outputs, inputs) times the norm on a plane (from one pixel, or to one).
+    /// at most √min(outputs, inputs) times the norm on a torus as large as the kernel (from one
+    /// pixel, or to one).
     pub(crate) fn spread(self) -> f64 {
         self.window.kernel as f64 * (self.outputs.min(self.inputs) as f64).sqrt()
     }
