@@ -23,10 +23,13 @@
 //! ```
 
 mod actnorm;
+mod contraction;
 mod coupling;
 mod dense;
+mod determinant;
 mod diagonal;
 mod features;
+mod field;
 mod householder;
 mod level;
 mod linear_lu;
@@ -34,21 +37,27 @@ mod moments;
 mod on_tape;
 mod permutation;
 mod permute;
+mod probe;
 mod repeat;
+mod residual;
 mod rotation;
 mod split;
+mod square;
 mod standardize;
 mod triangular;
 
 pub use actnorm::ActNorm;
 pub use coupling::Coupling;
+pub use determinant::{series_tail, Determinant};
 pub use diagonal::Diagonal;
 pub use householder::Householder;
 pub use level::{LastLevel, Level};
 pub use linear_lu::LinearLu;
 pub use on_tape::{OnTape, TensorBlock};
 pub use permute::Permute;
+pub use probe::Trace;
 pub use repeat::Repeat;
+pub use residual::Residual;
 pub use split::Split;
 pub use standardize::Standardize;
 

@@ -35,6 +35,7 @@ const SCALE: Argument = Argument::with(
 const NET: Argument = Argument::required("net", Kind::Net).named();
 const BINS: Argument = Argument::with("bins", Kind::Count(2), "8");
 const BOUND: Argument = Argument::with("bound", Kind::Real(Numbers::Positive), "3.0");
+const TRACE: Kind = Kind::OneOf(&[Variant::plain("exact"), Variant::plain("hutchinson")]);
 const FACTOR: Argument = Argument::required("factor", Kind::Count(2));
 
 /// Bins and bound count for splines, the scale for affine maps.
@@ -191,7 +192,13 @@ pub(crate) const BLOCKS: &[Block] = &[
                 "log_det",
                 Kind::OneOf(&[
                     Variant::plain("exact"),
-                    Variant::with("series", &[Argument::required("terms", Kind::Count(1))]),
+                    Variant::with(
+                        "series",
+                        &[
+                            Argument::required("terms", Kind::Count(1)),
+                            Argument::with("trace", TRACE, "hutchinson"),
+                        ],
+                    ),
                     Variant::with(
                         "roulette",
                         &[
@@ -202,12 +209,12 @@ pub(crate) const BLOCKS: &[Block] = &[
                 ]),
                 "exact",
             ),
-            Argument::with("tolerance", Kind::Real(Numbers::Positive), "1e-6"),
+            Argument::with("tolerance", Kind::Real(Numbers::Positive), "1e-14"),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::residual,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Ode,
@@ -226,11 +233,7 @@ pub(crate) const BLOCKS: &[Block] = &[
                 ]),
                 "rk4(20)",
             ),
-            Argument::with(
-                "trace",
-                Kind::OneOf(&[Variant::plain("exact"), Variant::plain("hutchinson")]),
-                "exact",
-            ),
+            Argument::with("trace", TRACE, "exact"),
         ],
         on: On::Both,
         keeps_shape: true,

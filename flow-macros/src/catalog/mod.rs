@@ -108,6 +108,11 @@ impl Id {
         matches!(self, Self::MaskedAutoregressive | Self::InverseAutoregressive)
     }
 
+    /// The log-determinant is made of the net's Jacobian.
+    pub(crate) fn needs_jacobian(self) -> bool {
+        matches!(self, Self::Residual | Self::Ode)
+    }
+
     /// Every feature depends on learned numbers and other features afterwards.
     pub(crate) fn transforms_all(self) -> bool {
         self.is_autoregressive()

@@ -18,7 +18,7 @@ pub(super) fn nets(flow: &Architecture, report: &Report) {
             NetKind::Use(path) => module(flow, block, path, input, report),
         }
         one_coefficient(block, net, report);
-        attention(net, report);
+        attention(block, net, report);
     });
 }
 
@@ -71,6 +71,11 @@ fn module(flow: &Architecture, block: &Block, path: &Path, input: &Shape, report
         let help =
             "its Lipschitz bound must be certified: write `mlp(…)`, `conv(…)` or `resnet(…)`";
         report.error(place, message, help);
+    } else if block.row.id.needs_jacobian() {
+        let message = format!("a module of your own in `{name}`");
+        let help =
+            "its Jacobian cannot be differentiated: write `mlp(…)`, `conv(…)` or `resnet(…)`";
+        report.error(place, message, help);
     } else if matches!(input, Shape::Image(_)) {
         let message = format!("a module of your own on {input}");
         let help = "on images write `conv([3, 1, 3], hidden = 128, relu)` or `resnet(…)`";
@@ -94,9 +99,16 @@ fn one_coefficient(block: &Block, net: &Net, report: &Report) {
     }
 }
 
-/// Attention multiplies activations: no coefficient bounds it.
-fn attention(net: &Net, report: &Report) {
+/// Attention multiplies activations: no coefficient bounds it, and its Jacobian is not at hand.
+fn attention(block: &Block, net: &Net, report: &Report) {
     let NetKind::BuiltIn { row, arguments } = &net.kind else { return };
+    if row.id == NetId::ResNet && arguments.flag("attention") && block.row.id.needs_jacobian() {
+        let place = arguments.get("attention").map_or(net.place, |given| given.place);
+        let message = format!("`attention` in the net of `{}`", block.row.name);
+        let help = "leave it out: the block needs the net's Jacobian, and its gradient";
+        report.error(place, message, help);
+        return;
+    }
     let Some(given) = arguments.get("lipschitz") else { return };
     if row.id == NetId::ResNet && arguments.flag("attention") {
         let message = "`lipschitz` on a net with attention, which has no bound";

@@ -167,6 +167,7 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             coupling(scope, block, step)
         }
+        Id::Residual => residual(scope, block, step),
         _ => without_code(krate, block.row.name),
     }
 }
@@ -211,6 +212,51 @@ fn coupling(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
         )
     };
     (kind, made)
+}
+
+fn residual(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let arguments = &block.arguments;
+    let log_det = arguments.choice("log_det");
+    let determinant = match log_det.name {
+        "series" => {
+            let terms = log_det.arguments.count("terms");
+            let trace = trace(krate, log_det.arguments.choice("trace"));
+            quote!(Series { terms: #terms, trace: #trace })
+        }
+        "roulette" => {
+            let p = real(log_det.arguments.real("p"));
+            let exact_terms = log_det.arguments.count("exact_terms");
+            quote!(Roulette { p: #p, exact_terms: #exact_terms })
+        }
+        _ => quote!(Exact),
+    };
+    let coefficient = arguments.real("lipschitz");
+    let features = step.input.features();
+    let sizes = Sizes { inputs: quote!(#features), outputs: quote!(#features) };
+    let (net_kind, net) = net(scope, arguments.net(), &sizes, Some(coefficient));
+    let kind = quote!(#krate::blocks::Residual<#net_kind>);
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let (coefficient, tolerance) = (real(coefficient), real(arguments.real("tolerance")));
+    let made = quote_spanned! {site=>
+        #krate::blocks::Residual::new(
+            builder,
+            #shape,
+            #context,
+            #coefficient,
+            #krate::blocks::Determinant::#determinant,
+            #tolerance,
+            #net,
+        )
+    };
+    (kind, made)
+}
+
+fn trace(krate: &TokenStream, trace: &Choice) -> TokenStream {
+    match trace.name {
+        "hutchinson" => quote!(#krate::blocks::Trace::Hutchinson),
+        _ => quote!(#krate::blocks::Trace::Exact),
+    }
 }
 
 fn split(keep: Keep) -> &'static str {
