@@ -238,7 +238,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::ode,
-        landed: Landed::NOT_YET,
+        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Squeeze,

@@ -168,6 +168,7 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
             coupling(scope, block, step)
         }
         Id::Residual => residual(scope, block, step),
+        Id::Ode => ode(scope, block, step),
         _ => without_code(krate, block.row.name),
     }
 }
@@ -246,6 +247,41 @@ fn residual(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
             #coefficient,
             #krate::blocks::Determinant::#determinant,
             #tolerance,
+            #net,
+        )
+    };
+    (kind, made)
+}
+
+fn ode(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, TokenStream) {
+    let (krate, site) = (scope.krate, scope.site);
+    let arguments = &block.arguments;
+    let solver = arguments.choice("solver");
+    let solver = match solver.name {
+        "dopri5" => {
+            let tolerance = real(solver.arguments.real("tolerance"));
+            quote!(Dopri5 { tolerance: #tolerance })
+        }
+        _ => {
+            let steps = solver.arguments.count("steps");
+            quote!(Rk4 { steps: #steps })
+        }
+    };
+    let trace = trace(krate, arguments.choice("trace"));
+    let features = step.input.features();
+    let sizes = Sizes { inputs: quote!(#features), outputs: quote!(#features) };
+    let (net_kind, net) = net(scope, arguments.net(), &sizes, None);
+    let kind = quote!(#krate::blocks::Ode<#net_kind>);
+    let (shape, context) = (scope.shape(&step.input), scope.context_size());
+    let time = real(arguments.real("time"));
+    let made = quote_spanned! {site=>
+        #krate::blocks::Ode::new(
+            builder,
+            #shape,
+            #context,
+            #time,
+            #krate::blocks::Solver::#solver,
+            #trace,
             #net,
         )
     };
