@@ -269,7 +269,6 @@ pub(crate) enum Resolved {
 
 pub(crate) struct Choice {
     pub(crate) name: &'static str,
-    pub(crate) landed: bool,
     pub(crate) arguments: Arguments,
 }
 

@@ -99,7 +99,7 @@ mod tests;
 /// | `dual_affine_coupling(scale = exp, net)` | both halves, one after the other | both |
 /// | `masked_autoregressive(affine, scale = exp, net)`, `…(spline, net)` | zᵢ from xᵢ and x₍<i₎ | vectors |
 /// | `inverse_autoregressive(…)` | the inverse of such a map | vectors |
-/// | `residual(lipschitz, net, log_det = exact, tolerance = 1e-6)` | x + g(x); also `series(terms)`, `roulette(p = 0.5, exact_terms = 2)` | both |
+/// | `residual(lipschitz, net, log_det = exact, tolerance = 1e-14)` | x + g(x); also `series(terms, trace = hutchinson)`, `roulette(p = 0.5, exact_terms = 2)` | both |
 /// | `ode(net, time = 1.0, solver = rk4(20), trace = exact)` | dx/dt = f(x, t); also `dopri5(tolerance)`, `hutchinson` | both |
 /// | `squeeze(factor)`, `unsqueeze(factor)`, `haar`, `flatten` | pixels to channels and back, wavelets, to a vector | images |
 /// | `spline_activation(bins = 16, slopes = (0.0, 1.0), beta = 1.0)` | a learned spline for each feature, at first of slope `beta` | both |

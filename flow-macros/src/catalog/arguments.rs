@@ -34,7 +34,6 @@ pub(crate) enum Kind {
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
     pub(crate) arguments: &'static [Argument],
-    pub(crate) landed: bool,
 }
 
 /// The numbers that an argument admits.
@@ -124,10 +123,10 @@ impl Argument {
 
 impl Variant {
     pub(crate) const fn plain(name: &'static str) -> Self {
-        Self { name, arguments: &[], landed: true }
+        Self { name, arguments: &[] }
     }
 
     pub(crate) const fn with(name: &'static str, arguments: &'static [Argument]) -> Self {
-        Self { name, arguments, landed: true }
+        Self { name, arguments }
     }
 }

@@ -1,6 +1,6 @@
 //! The rows.
 
-use super::{facts, Argument, Block, Id, Kind, Landed, Numbers, On, Variant};
+use super::{facts, Argument, Block, Id, Kind, Numbers, On, Variant};
 
 const KEEP: Argument = Argument::optional(
     "keep",
@@ -39,6 +39,7 @@ const SCALE: Argument =
 const NET: Argument = Argument::required("net", Kind::Net).named();
 const BINS: Argument = Argument::with("bins", Kind::Count(2), "8");
 const BOUND: Argument = Argument::with("bound", Kind::Real(Numbers::Positive), "3.0");
+const TRACE: Kind = Kind::OneOf(&[Variant::plain("exact"), Variant::plain("hutchinson")]);
 const FACTOR: Argument = Argument::required("factor", Kind::Count(2));
 
 /// Bins and bound count for splines, the scale for affine maps. Hats have weights for each of a
@@ -60,7 +61,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::standardize,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::ActNorm,
@@ -69,7 +69,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::learned_scale,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Permute,
@@ -85,7 +84,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::isometry,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Linear,
@@ -104,7 +102,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Conv1x1,
@@ -120,7 +117,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::InvertibleConv,
@@ -132,7 +128,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::dense,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::AdditiveCoupling,
@@ -141,7 +136,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::additive_coupling,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::AffineCoupling,
@@ -150,7 +144,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::SplineCoupling,
@@ -159,7 +152,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::DualAffineCoupling,
@@ -168,7 +160,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,
@@ -177,7 +168,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::InverseAutoregressive,
@@ -186,7 +176,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Residual,
@@ -198,7 +187,13 @@ pub(crate) const BLOCKS: &[Block] = &[
                 "log_det",
                 Kind::OneOf(&[
                     Variant::plain("exact"),
-                    Variant::with("series", &[Argument::required("terms", Kind::Count(1))]),
+                    Variant::with(
+                        "series",
+                        &[
+                            Argument::required("terms", Kind::Count(1)),
+                            Argument::with("trace", TRACE, "hutchinson"),
+                        ],
+                    ),
                     Variant::with(
                         "roulette",
                         &[
@@ -209,12 +204,11 @@ pub(crate) const BLOCKS: &[Block] = &[
                 ]),
                 "exact",
             ),
-            Argument::with("tolerance", Kind::Real(Numbers::Positive), "1e-6"),
+            Argument::with("tolerance", Kind::Real(Numbers::Positive), "1e-14"),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::residual,
-        landed: Landed::NOT_YET,
     },
     Block {
         id: Id::Ode,
@@ -233,16 +227,11 @@ pub(crate) const BLOCKS: &[Block] = &[
                 ]),
                 "rk4(20)",
             ),
-            Argument::with(
-                "trace",
-                Kind::OneOf(&[Variant::plain("exact"), Variant::plain("hutchinson")]),
-                "exact",
-            ),
+            Argument::with("trace", TRACE, "exact"),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::ode,
-        landed: Landed::NOT_YET,
     },
     Block {
         id: Id::Squeeze,
@@ -251,7 +240,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Unsqueeze,
@@ -260,7 +248,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Haar,
@@ -269,7 +256,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Flatten,
@@ -278,7 +264,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::SplineActivation,
@@ -291,7 +276,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline_activation,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Tanh,
@@ -300,7 +284,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::tanh,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Sigmoid,
@@ -309,7 +292,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::sigmoid,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Logit,
@@ -318,7 +300,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::logit,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::NormalCdf,
@@ -327,7 +308,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::normal_cdf,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::LeakyRelu,
@@ -336,7 +316,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::leaky_relu,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Softplus,
@@ -345,7 +324,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::softplus,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Scale,
@@ -354,7 +332,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::scale,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Planar,
@@ -363,7 +340,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Radial,
@@ -372,7 +348,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Sylvester,
@@ -381,6 +356,5 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::VECTORS,
     },
 ];

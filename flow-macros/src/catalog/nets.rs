@@ -29,7 +29,6 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Vectors,
-        landed: true,
     },
     Net {
         id: NetId::Conv,
@@ -43,7 +42,6 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Images,
-        landed: true,
     },
     Net {
         id: NetId::ResNet,
@@ -58,7 +56,6 @@ pub(crate) const NETS: &[Net] = &[
             Argument::with("attention", Kind::Bool, "false"),
         ],
         on: On::Both,
-        landed: true,
     },
     Net {
         id: NetId::Made,
@@ -71,6 +68,5 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Vectors,
-        landed: true,
     },
 ];

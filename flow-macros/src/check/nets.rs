@@ -71,6 +71,11 @@ fn module(flow: &Architecture, block: &Block, path: &Path, input: &Shape, report
         let help =
             "its Lipschitz bound must be certified: write `mlp(…)`, `conv(…)` or `resnet(…)`";
         report.error(place, message, help);
+    } else if block.row.id.needs_jacobian() {
+        let message = format!("a module of your own in `{name}`");
+        let help =
+            "its Jacobian cannot be differentiated: write `mlp(…)`, `conv(…)` or `resnet(…)`";
+        report.error(place, message, help);
     } else if matches!(input, Shape::Image(_)) {
         let message = format!("a module of your own on {input}");
         let help = "on images write `conv([3, 1, 3], hidden = 128, relu)` or `resnet(…)`";

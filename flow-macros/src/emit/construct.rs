@@ -6,6 +6,7 @@ use syn::Ident;
 
 use super::body::{Bodies, Field};
 use super::conditioned::{autoregressive, coupling, dual_coupling};
+use super::dynamics::{ode, residual};
 use super::Scope;
 use crate::architecture::{Block, Level, Step, StepKind};
 use crate::catalog::Id;
@@ -233,7 +234,8 @@ fn built_in(scope: &Scope<'_>, block: &Block, step: &Step) -> (TokenStream, Toke
             (kind, made)
         }
         Id::Haar => plain("Haar"),
-        _ => without_code(krate, block.row.name),
+        Id::Residual => residual(scope, block, step),
+        Id::Ode => ode(scope, block, step),
     }
 }
 
@@ -265,10 +267,9 @@ fn elementwise(
     (quote!(#krate::blocks::Elementwise<#curve>), made)
 }
 
-/// A row of the catalog that says it has landed, before its code stands here: never a silent
-/// stand-in. (A flow with a block that has not landed is an error earlier, and is not emitted.)
+/// What has no code here, as an earlier check refuses it: never a silent stand-in.
 pub(super) fn without_code(krate: &TokenStream, name: &str) -> (TokenStream, TokenStream) {
-    let message = format!("`{name}` has landed in the catalog, but `flow!` emits no code for it");
+    let message = format!("`flow!` emits no code for `{name}` here");
     (quote!(#krate::blocks::Standardize), quote!(::core::compile_error!(#message)))
 }
 

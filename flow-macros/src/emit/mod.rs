@@ -5,6 +5,7 @@ mod body;
 mod conditioned;
 mod construct;
 mod docs;
+mod dynamics;
 mod facts;
 mod levels;
 mod nets;

@@ -254,7 +254,7 @@ impl Context<'_> {
         };
         let inner = Call { name: variant.name, place: (&call.name).into(), given: &call.arguments };
         let arguments = self.call(&inner, variant.arguments)?;
-        Some(Choice { name: variant.name, landed: variant.landed, arguments })
+        Some(Choice { name: variant.name, arguments })
     }
 
     fn net(&self, row: &Argument, value: &Value) -> Option<Net> {
