@@ -109,8 +109,6 @@ mod tests;
 /// A flow with a forward-only block has no inverse and no samples: asking for them is a compile
 /// error.
 ///
-/// A block without a runtime in this version is an error that says so.
-///
 /// **Couplings.** `a` passes unchanged and feeds the net, `b` is transformed. `keep` names what
 /// passes: `first` (0..⌊d/2⌋), `second`, `even` (0, 2, …), `odd` on vectors; `first`, `second`,
 /// `checker_even`, `checker_odd` on images. Without it, couplings alternate first, second as they
@@ -118,12 +116,15 @@ mod tests;
 /// error.
 ///
 /// **Scales.** `exp`: exp(s). `tanh(limit)`: exp(limit·tanh(s/limit)). `sigmoid(low, high, shift =
-/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`, in couplings.
+/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m, beta = 1.0)`, in couplings: log g is the
+/// mean of m hats (1 − φ²)·exp(−φ²/2) with φ = w·s + b, at first such that g = 1/beta. With `beta`
+/// in the `spline_activation` behind it too, a block starts volume-preserving.
 ///
 /// **Nets.** `mlp([widths], activation)` on vectors, `conv([kernels], hidden, activation)` on
 /// images, `resnet(blocks, hidden, activation)` on both, `made([widths], activation)` in
 /// autoregressive blocks, each with `zero_init = true` (the last layer starts at zero, so that the
-/// block starts near the identity) and `lipschitz = c` (a certified bound on the whole net); or
+/// block starts near the identity), `lipschitz = c` (a certified bound on the whole net) and
+/// `weight_norm = false` (with `true`, lengths and directions of weights are trained apart); or
 /// `use Module` for a dfdx module. A `resnet` takes `attention = true`: its blocks gate their
 /// channels by what they see of the whole image, which no `lipschitz` bounds. Activations: `relu`,
 /// `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`, `softplus`.

@@ -299,13 +299,6 @@ fn nets_and_where_they_stand() {
         "a module of your own in `ode`",
         "its Jacobian cannot be differentiated: write `mlp(…)`, `conv(…)` or `resnet(…)`",
     );
-    for (block, name) in [("residual(lipschitz = 0.9, ", "residual"), ("ode(", "ode")] {
-        case(
-            &format!("struct A: Vector<4> {{ {block}net = resnet(blocks = 1, hidden = 8, relu, attention = «true»)); }}"),
-            &format!("`attention` in the net of `{name}`"),
-            "leave it out: the block needs the net's Jacobian, and its gradient",
-        );
-    }
     case("struct A: Vector<4> { additive_coupling(net = resnet(blocks = 1, hidden = 8, relu, lipschitz = «2.0», attention = true)); }", "`lipschitz` on a net with attention, which has no bound", "leave `attention` or `lipschitz` out");
     case("struct A: Vector<4> { residual(lipschitz = 0.9, net = resnet(blocks = 1, hidden = 8, relu, attention = «true»)); }", "attention in the net of `residual`", "leave it out: no coefficient bounds a net with attention");
     case("struct A: Vector<4> { ode(net = resnet(blocks = 1, hidden = 8, tanh, lipschitz = 2.0, attention = «true»)); }", "attention in the net of `ode`", "leave it out: the Jacobian of a net with attention is not available");
