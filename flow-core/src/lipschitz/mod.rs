@@ -1,4 +1,21 @@
-//! Lipschitz bounds.
+//! Certified bounds of how much a flow and its inverse can amplify a change.
+//!
+//! [`Flow::bilipschitz`](crate::Flow::bilipschitz) carries a [`Region`] through the blocks by
+//! interval arithmetic and multiplies what each says of its Jacobian there. Every figure is an upper
+//! bound in spite of rounding: of the map as its weights define it, in exact arithmetic.
 
+mod bounds;
+mod flow;
+mod interval;
 pub(crate) mod limit;
+pub(crate) mod linear;
 pub(crate) mod norm;
+mod probe;
+mod region;
+
+pub use bounds::{Amplification, BlockBound, Bound, Bounds, Kind, Scope};
+pub(crate) use bounds::{ln_up, up};
+pub use interval::Interval;
+pub(crate) use interval::affine;
+pub use probe::Probe;
+pub use region::Region;

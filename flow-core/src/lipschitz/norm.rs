@@ -49,7 +49,6 @@ const ETA: f64 = 5e-324;
 
 /// An upper bound on the spectral norm of a row-major matrix, within 0.5 % of it but for rounding.
 /// Infinite where an entry is not finite.
-#[cfg(test)]
 pub(crate) fn norm<E: Scalar>(weights: &[E], rows: usize, columns: usize) -> f64 {
     gram(weights, rows, columns, None)
 }
