@@ -286,6 +286,11 @@ fn gradients<A: Architecture<f64>>(
     }
 }
 
+/// The Euclidean distance.
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
 /// `log |det|` by elimination with partial pivoting; the matrix is used up.
 fn log_abs_det(m: &mut [f64], d: usize) -> f64 {
     let mut sum = 0.0;

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
-use dfdx::prelude::{Const, Cpu, Dim, NoneTape, Tape, Tensor, TensorFromVec};
+use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFromVec};
 
 use crate::architecture::invertible;
-use crate::engine::{adds_to, check, ordered, Direction, Given, JoinTape, Operator};
+use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Operator};
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,
     Vector,
@@ -110,6 +110,51 @@ pub trait NormalizingFlow {
         view.operator()?.map::<LatentOf<Self>, EventOf<Self>, N, _>(Direction::Inverse, z, tape)
     }
 
+    /// As [`inverse`](Self::inverse), without a tape, and with a certified radius for each row:
+    /// `(x, log |det ∂x/∂z|, radius)`, where the inverse in exact arithmetic lies within `radius` of
+    /// `x` in the Euclidean norm.
+    ///
+    /// The radius starts at 0 for the latents as they stand. A block that inverts by an iteration
+    /// adds what it proved of its own answer, every block multiplies what arrives by the
+    /// architectural Lipschitz constant of its inverse ([`Facts::inverse`](crate::Facts::inverse)):
+    /// so the radius is 0 where all blocks invert in closed form, and infinite where an inexact
+    /// block is followed by one without such a constant, or has none itself. It tells nothing of
+    /// the rounding of closed forms and of nets, nor of the log-determinant.
+    ///
+    /// ```
+    /// use dfdx::prelude::*;
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! { struct Tiny: Vector<2> { residual(lipschitz = 0.5, net = mlp([8], tanh)); } }
+    ///
+    /// let cpu = Cpu::default();
+    /// let flow = Tiny::<f64>::build(&cpu, 0)?;
+    /// let (_, _, radius) = flow.inverse_with_radius(cpu.tensor([[0.5, -1.0]]))?;
+    /// assert!(radius.array()[0] < 1e-13);
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`inverse`](Self::inverse).
+    fn inverse_with_radius<N: Dim>(
+        &self,
+        z: Latents<Self, N>,
+    ) -> Result<(Data<Self, N>, Numbers<Self, N>, Numbers<Self, N>)>
+    where
+        Self::Architecture: Invertible,
+    {
+        let view = self.view()?;
+        let rows = LatentOf::<Self>::rows(z.shape());
+        let mut x = read::<_, Self::Scalar>(z, "batch", LatentOf::<Self>::SHAPE.size())?;
+        let mut radius = vec![0.0; rows.size()];
+        let log_det = view.push(&mut x, &mut radius)?;
+        // Rounding to the flow's own type must not make a radius smaller.
+        let up = |r: f64| Self::Scalar::of(r * (1.0 + Self::Scalar::epsilon().as_f64()));
+        let radius = radius.into_iter().map(up).collect();
+        let x = tensor(x, EventOf::<Self>::batch(rows))?;
+        Ok((x, tensor(log_det, (rows,))?, tensor(radius, (rows,))?))
+    }
+
     /// `log p(x)` of each row in nats; −∞ outside the support.
     ///
     /// # Errors
@@ -144,7 +189,7 @@ pub trait NormalizingFlow {
     {
         let view = self.view()?;
         let mut z = view.draw(rows, noise, None)?;
-        view.push(&mut z)?;
+        view.push(&mut z, &mut [])?;
         tensor(z, EventOf::<Self>::batch(rows))
     }
 
@@ -163,7 +208,7 @@ pub trait NormalizingFlow {
         let view = self.view()?;
         let mut log_prob = vec![Self::Scalar::zero(); rows];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
-        let log_det = view.push(&mut z)?;
+        let log_det = view.push(&mut z, &mut [])?;
         log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
         Ok((tensor(z, EventOf::<Self>::batch(rows))?, tensor(log_prob, (rows,))?))
     }
@@ -174,7 +219,7 @@ pub(crate) type EventOf<F> =
 pub(crate) type LatentOf<F> =
     <<F as NormalizingFlow>::Architecture as Architecture<<F as NormalizingFlow>::Scalar>>::Latent;
 
-use num_traits::Zero;
+use num_traits::{Float, Zero};
 
 /// A flow with the choices of its next passes: made by [`Flow::given`], [`Flow::memory`] and
 /// [`Flow::temperature`], which can be chained in any order.
@@ -290,14 +335,16 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         "a flow inside this one has a forward-only block (`planar`, `radial` or `sylvester`), so there is no inverse and there are no samples"
     );
 
-    fn push(&self, z: &mut [E]) -> Result<Vec<E>>
+    /// Latents to data in place: each row's log-determinant, and its radius where that is asked for.
+    fn push(&self, z: &mut [E], radius: &mut [f64]) -> Result<Vec<E>>
     where
         A: Invertible,
     {
         let () = Self::HAS_INVERSE;
         let rows = z.len() / A::Latent::SHAPE.size();
         let context = self.context(rows)?;
-        Ok(self.flow.machine().run(Direction::Inverse, z, &context, None)?.0)
+        let machine = self.operator()?.machine;
+        Ok(machine.run_measured(Direction::Inverse, z, &context, None, radius)?.0)
     }
 
     /// Each row's log-probability on plain buffers: `x` holds rows of the event's size, an image by
@@ -314,7 +361,8 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         }
         let context = self.context(x.len() / size)?;
         let mut x = x.to_vec();
-        Ok(self.flow.machine().run(Direction::LogProb, &mut x, &context, None)?.0)
+        let machine = self.operator()?.machine;
+        Ok(machine.run(Direction::LogProb, &mut x, &context, None)?.0)
     }
 }
 

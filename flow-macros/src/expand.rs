@@ -13,7 +13,7 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
 }
 
 fn one(parsed: Parsed) -> TokenStream {
-    let (architecture, problems) = front_end(parsed, true);
+    let (architecture, problems) = front_end(parsed);
     match architecture {
         Some(flow) if problems.is_empty() => emit::emit(&flow),
         Some(flow) => {
@@ -24,18 +24,11 @@ fn one(parsed: Parsed) -> TokenStream {
     }
 }
 
-/// Everything but the code. `landed`: whether the runtime must be able to run it, which comes last,
-/// so that a flow of blocks that have not landed yet is still checked in full.
-pub(crate) fn front_end(
-    Parsed { flow, report }: Parsed,
-    landed: bool,
-) -> (Option<Architecture>, Vec<Problem>) {
+/// Everything but the code.
+pub(crate) fn front_end(Parsed { flow, report }: Parsed) -> (Option<Architecture>, Vec<Problem>) {
     let architecture = flow.map(|flow| lower::lower(&flow, &report));
     if let Some(flow) = &architecture {
         check::check(flow, &report);
-        if landed && report.is_empty() {
-            check::landed(flow, &report);
-        }
     }
     (architecture, report.finish())
 }

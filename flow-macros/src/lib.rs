@@ -99,7 +99,7 @@ mod tests;
 /// | `dual_affine_coupling(scale = exp, net)` | both halves, one after the other | both |
 /// | `masked_autoregressive(affine, scale = exp, net)`, `…(spline, net)` | zᵢ from xᵢ and x₍<i₎ | vectors |
 /// | `inverse_autoregressive(…)` | the inverse of such a map | vectors |
-/// | `residual(lipschitz, net, log_det = exact, tolerance = 1e-6)` | x + g(x); also `series(terms)`, `roulette(p = 0.5, exact_terms = 2)` | both |
+/// | `residual(lipschitz, net, log_det = exact, tolerance = 1e-14)` | x + g(x); also `series(terms, trace = hutchinson)`, `roulette(p = 0.5, exact_terms = 2)` | both |
 /// | `ode(net, time = 1.0, solver = rk4(20), trace = exact)` | dx/dt = f(x, t); also `dopri5(tolerance)`, `hutchinson` | both |
 /// | `squeeze(factor)`, `unsqueeze(factor)`, `haar`, `flatten` | pixels to channels and back, wavelets, to a vector | images |
 /// | `spline_activation(bins = 16, slopes = (0.0, 1.0), beta = 1.0)` | a learned spline for each feature, at first of slope `beta` | both |
@@ -118,14 +118,15 @@ mod tests;
 /// error.
 ///
 /// **Scales.** `exp`: exp(s). `tanh(limit)`: exp(limit·tanh(s/limit)). `sigmoid(low, high, shift =
-/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`.
+/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`, in couplings.
 ///
 /// **Nets.** `mlp([widths], activation)` on vectors, `conv([kernels], hidden, activation)` on
 /// images, `resnet(blocks, hidden, activation)` on both, `made([widths], activation)` in
 /// autoregressive blocks, each with `zero_init = true` (the last layer starts at zero, so that the
 /// block starts near the identity) and `lipschitz = c` (a certified bound on the whole net); or
-/// `use Module` for a dfdx module. Activations: `relu`, `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`,
-/// `softplus`.
+/// `use Module` for a dfdx module. A `resnet` takes `attention = true`: its blocks gate their
+/// channels by what they see of the whole image, which no `lipschitz` bounds. Activations: `relu`,
+/// `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`, `softplus`.
 ///
 /// # Attributes
 ///

@@ -1,8 +1,8 @@
 use super::{Coupling, Split};
 use crate::engine::{Builder, Pass, Setup, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::nets::{Conditioner, LastLayer};
 use crate::transforms::Transform;
-use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// Two couplings that together transform every feature: with x₁ the features 0..h and x₂ the rest,

@@ -220,7 +220,8 @@ impl<E: Scalar> Block<E> for LinearLu {
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let d = self.shape.features();
         let wide = |v: &[E]| v.iter().map(|v| v.as_f64()).collect::<Vec<_>>();
-        let (lower, upper) = (wide(probe.parameter(&self.lower)), wide(probe.parameter(&self.upper)));
+        let (lower, upper) =
+            (wide(probe.parameter(&self.lower)), wide(probe.parameter(&self.upper)));
         let logs = probe.parameter(&self.log_diagonal);
         let permutation = probe.buffer(&self.permutation);
         let signs = probe.buffer(&self.sign);

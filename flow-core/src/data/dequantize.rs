@@ -85,9 +85,9 @@ impl<B: Batches<E>, E: Scalar> Batches<E> for Dequantized<B, E> {
 mod tests {
     use super::*;
 
-    fn levels(rows: usize) -> Rows<f32> {
-        let numbers = (0..rows * 3).map(|i| (i % 32) as f32).collect();
-        Rows::new(numbers, 3).unwrap().given((0..rows).map(|i| i as f32).collect(), 1).unwrap()
+    fn levels(rows: usize) -> Rows<f64> {
+        let numbers = (0..rows * 3).map(|i| (i % 32) as f64).collect();
+        Rows::new(numbers, 3).unwrap().given((0..rows).map(|i| i as f64).collect(), 1).unwrap()
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         assert_ne!(x, bits.dequantize(&levels, &Noise::seed(2)).unwrap());
         assert_eq!(x.context_values(), levels.context_values());
         assert_eq!(bits.quantize(x.clone()), levels);
-        let noise = x.values().iter().zip(levels.values()).map(|(x, k)| f64::from(32.0 * x - k));
+        let noise = x.values().iter().zip(levels.values()).map(|(x, k)| 32.0 * x - k);
         let mut noise: Vec<f64> = noise.collect();
         // Neighbours, which may come from one block of the generator, are as independent as any.
         let pairs = noise.len() - 1;
@@ -148,6 +148,6 @@ mod tests {
         let bad = levels(8).validated_by(Rows::new(vec![0.5], 1).unwrap());
         assert!(bits.dequantized(bad, &Noise::seed(1)).is_err());
         let mut bad = bits.dequantized(Rows::new(vec![32.0], 1).unwrap(), &Noise::seed(1)).unwrap();
-        assert!(bad.read(&mut Place::new(0, 1), &mut Rows::<f32>::default()).is_err());
+        assert!(bad.read(&mut Place::new(0, 1), &mut Rows::<f64>::default()).is_err());
     }
 }

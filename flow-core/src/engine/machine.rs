@@ -161,23 +161,39 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         context: &[E],
         keep: Option<Memory>,
     ) -> Result<(Vec<E>, Option<Kept<E>>)> {
+        self.run_measured(direction, x, context, keep, &mut [])
+    }
+
+    /// As [`run`](Self::run), where `radius`, if it is not empty, becomes how far each row of an
+    /// inverse may be off.
+    pub(crate) fn run_measured(
+        &self,
+        direction: Direction,
+        x: &mut [E],
+        context: &[E],
+        keep: Option<Memory>,
+        radius: &mut [f64],
+    ) -> Result<(Vec<E>, Option<Kept<E>>)> {
         let size = A::Event::SHAPE.size();
         let rows = x.len() / size;
         let groups = self.groups(rows);
         let mut numbers = vec![E::zero(); rows];
+        let measured = usize::from(!radius.is_empty());
         let jobs: Vec<_> = groups
             .iter()
             .cloned()
             .zip(batch::split(x, &groups, size))
             .zip(batch::split(&mut numbers, &groups, 1))
-            .map(|((range, x), numbers)| (range, x, numbers, self.workspace()))
+            .zip(batch::split(radius, &groups, measured))
+            .map(|(((range, x), numbers), radius)| (range, x, numbers, radius, self.workspace()))
             .collect();
-        let workspaces = batch::each(jobs, |(range, x, numbers, mut workspace)| {
+        let workspaces = batch::each(jobs, |(range, x, numbers, radius, mut workspace)| {
             let context = self.rows_of(context, &range);
             let mut none = Gradients::default();
             let mut pass =
                 Pass::new(numbers.len(), &self.state, context, &mut workspace, &mut none)
-                    .drawing(&self.noise, range.start);
+                    .drawing(&self.noise, range.start)
+                    .measuring(radius);
             if let Some(memory) = keep {
                 pass = pass.keeping(memory);
             }
@@ -221,6 +237,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             let context = self.rows_of(context, &range);
             let mut gradients = self.gradients(context.len());
             let pass = Pass::new(range.len(), &self.state, context, &mut workspace, &mut gradients)
+                .drawing(&self.noise, range.start)
                 .replaying(memory);
             let ran = self.vjp_group(direction, pass, gradient, &by_number[range]);
             workspace.clear();
@@ -253,12 +270,14 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
                 let mut numbers = workspace.take(rows);
                 numbers.fill(E::zero());
                 let pass = Pass::new(rows, &self.state, context, &mut workspace, &mut gradients)
+                    .drawing(&self.noise, range.start)
                     .keeping(Memory::Stored);
                 self.run_group(Direction::LogProb, pass, x, &mut numbers)?;
                 let sum = numbers.iter().map(|v| v.as_f64()).sum::<f64>();
                 numbers.fill(weight);
                 x.fill(E::zero());
                 let pass = Pass::new(rows, &self.state, context, &mut workspace, &mut gradients)
+                    .drawing(&self.noise, range.start)
                     .replaying(Memory::Stored);
                 self.vjp_group(Direction::LogProb, pass, x, &numbers)?;
                 workspace.give(numbers);
@@ -290,7 +309,8 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         x.copy_from_slice(row);
         let mut number = [E::zero()];
         let mut none = Gradients::default();
-        let pass = Pass::new(1, &self.state, context, &mut workspace, &mut none);
+        let pass =
+            Pass::new(1, &self.state, context, &mut workspace, &mut none).drawing(&self.noise, 0);
         let ran = self.run_group(Direction::LogProb, pass, &mut x, &mut number);
         workspace.give(x);
         lock(&self.spare.workspaces).push(workspace);
@@ -326,7 +346,9 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     pub(crate) fn first_non_finite(&self, x: &mut [E], context: &[E]) -> Option<&str> {
         let rows = x.len() / A::Event::SHAPE.size();
         let (mut workspace, mut none) = (self.workspace(), Gradients::default());
-        let mut pass = Pass::new(rows, &self.state, context, &mut workspace, &mut none).watching();
+        let mut pass = Pass::new(rows, &self.state, context, &mut workspace, &mut none)
+            .drawing(&self.noise, 0)
+            .watching();
         to_channels_last(A::Event::SHAPE, x);
         let mut log_det = vec![E::zero(); rows];
         let _ = pass.forward(&*self.blocks, x, &mut log_det);

@@ -1,5 +1,7 @@
 //! What a block sees of one row group's pass.
 
+use std::ops::Range;
+
 use super::layout::{Buffers, Derived, Parameter};
 use super::state::State;
 use super::workspace::{Buffer, Workspace};
@@ -29,6 +31,10 @@ pub struct Pass<'a, E: Scalar> {
     leaf: usize,
     noise: Noise,
     first_row: usize,
+    /// The first row of the part of the group that runs now.
+    part: usize,
+    /// How far each row may be off, where a caller asked; otherwise empty.
+    radius: &'a mut [f64],
     watch: Watch,
 }
 
@@ -59,6 +65,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
             leaf: 0,
             noise: Noise::seed(0),
             first_row: 0,
+            part: 0,
+            radius: &mut [],
             watch: Watch::Off,
         }
     }
@@ -86,6 +94,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
     pub(crate) fn drawing(mut self, noise: &Noise, first_row: usize) -> Self {
         self.noise = noise.clone();
         self.first_row = first_row;
+        self
+    }
+
+    /// Carries along how far each row of an inverse may be off.
+    pub(crate) fn measuring(mut self, radius: &'a mut [f64]) -> Self {
+        self.radius = radius;
         self
     }
 
@@ -126,7 +140,42 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// product, and on any number of threads. [`View::noise`](crate::View::noise) chooses them;
     /// without, they are fixed.
     pub fn noise(&self, row: usize) -> Noise {
-        self.noise.at(self.leaf as u64).at((self.first_row + row) as u64)
+        self.noise.at(self.leaf as u64).at(self.number(row) as u64)
+    }
+
+    /// A row's number in the whole batch, counted from 0.
+    pub(crate) fn number(&self, row: usize) -> usize {
+        self.first_row + self.part + row
+    }
+
+    /// Says that a row which the block's inverse gave may be off by `radius` in the Euclidean norm,
+    /// beside what its input was off: for blocks that invert by an approximation.
+    pub fn inexact(&mut self, row: usize, radius: f64) {
+        if let Some(sum) = self.radius.get_mut(self.part + row) {
+            *sum += radius;
+        }
+    }
+
+    /// Runs `f` on some of the rows as if they were all: for a block whose scratch memory would be
+    /// too large for all at once.
+    pub(crate) fn part<R>(&mut self, rows: Range<usize>, f: impl FnOnce(&mut Self) -> R) -> R {
+        let (all, context, part) = (self.rows, self.context, self.part);
+        let width = context.len() / all.max(1);
+        self.rows = rows.len();
+        self.context = &context[rows.start * width..rows.end * width];
+        self.part += rows.start;
+        let result = f(self);
+        (self.rows, self.context, self.part) = (all, context, part);
+        result
+    }
+
+    /// Runs `f` with [`saving`](Self::saving) as it is said here: for a block that calls its net
+    /// more or less often than once in a pass.
+    pub(crate) fn with_saving<R>(&mut self, saving: bool, f: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.saving, saving);
+        let result = f(self);
+        self.saving = before;
+        result
     }
 
     /// A parameter's numbers.
@@ -209,7 +258,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
 
     /// Where the context's gradient is added, row after row.
     pub fn context_gradient(&mut self) -> &mut [E] {
-        &mut self.gradients.context
+        let width = self.context.len() / self.rows.max(1);
+        &mut self.gradients.context[self.part * width..][..self.context.len()]
     }
 
     /// Runs a block's forward direction.
@@ -241,6 +291,11 @@ impl<'a, E: Scalar> Pass<'a, E> {
         }
         self.before(z);
         self.leaf -= 1;
+        if !self.radius.is_empty() {
+            let bound = block.facts().inverse;
+            // An exact input has an exact inverse, whatever the bound: 0 · ∞ counts as 0.
+            self.radius.iter_mut().filter(|r| **r > 0.0).for_each(|r| *r *= bound);
+        }
         block.inverse(self, z, log_det)?;
         self.look(z, log_det);
         Ok(())

@@ -221,7 +221,8 @@ mod tests {
             let out = affine(|i, j| number((i + 2 * j) as u64), 2, &x, |i| number(i as u64 + 4));
             for (p, q) in points(a).flat_map(|p| points(b).map(move |q| (p, q))) {
                 for (i, out) in out.iter().enumerate() {
-                    let sum = number(i as u64) * p + number(i as u64 + 2) * q + number(i as u64 + 4);
+                    let sum =
+                        number(i as u64) * p + number(i as u64 + 2) * q + number(i as u64 + 4);
                     assert!(out.contains(sum));
                 }
             }

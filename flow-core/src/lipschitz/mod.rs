@@ -5,17 +5,22 @@
 //! bound in spite of rounding: of the map as its weights define it, in exact arithmetic.
 
 mod bounds;
+mod convolution;
+mod enclosure;
 mod flow;
+mod hermitian;
 mod interval;
 pub(crate) mod limit;
 pub(crate) mod linear;
 pub(crate) mod norm;
 mod probe;
 mod region;
+mod rounding;
 
+pub(crate) use bounds::up;
 pub use bounds::{Amplification, BlockBound, Bound, Bounds, Kind, Scope};
-pub(crate) use bounds::{ln_up, up};
-pub use interval::Interval;
+pub use enclosure::Enclosure;
 pub(crate) use interval::affine;
+pub use interval::Interval;
 pub use probe::Probe;
 pub use region::Region;

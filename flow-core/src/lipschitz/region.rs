@@ -85,9 +85,8 @@ impl Region {
             }
             Extent::Ball { centre, radius } => {
                 length("the centre of the region", centre.len(), size)?;
-                let each = centre.iter().map(|&c| {
-                    sides((c - radius).next_down(), (c + radius).next_up())
-                });
+                let each =
+                    centre.iter().map(|&c| sides((c - radius).next_down(), (c + radius).next_up()));
                 each.collect::<Result<_>>()?
             }
         };

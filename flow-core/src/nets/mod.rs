@@ -6,13 +6,17 @@
 //! how its last layer starts. Its parameters stand under `net.`.
 
 use crate::engine::{Buffer, Pass, State, Values};
+use crate::lipschitz::{Enclosure, Interval};
 use crate::{Result, Scalar};
 
 mod activation;
+mod attention;
 mod dfdx_net;
 mod feed_forward;
 mod layer;
+mod made;
 mod mexican_hat;
+mod resnet;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -20,7 +24,10 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
+pub(crate) use made::Activations;
+pub use made::Made;
 pub use mexican_hat::MexicanHat;
+pub use resnet::ResNet;
 
 /// How the outputs of a conditioner's last layer start.
 #[derive(Clone, Copy)]
@@ -38,7 +45,9 @@ pub struct NetOptions {
     pub zero_init: bool,
     /// A Lipschitz constant that the whole net keeps at every weight: where the product P of the
     /// certified norms of its weights and of its activations' constants is more, the weights of the
-    /// n layers that everything passes are used times (c/P)^(1/n).
+    /// n layers that everything passes are used times (c/P)^(1/n). A residual net's blocks have a
+    /// way past them: with layers a and b between activations of constant L each stands in P as
+    /// 1 + L²·‖a‖·‖b‖, and n is 2.
     pub lipschitz: Option<f64>,
     /// Trains direction and length of each row of a weight apart: `W = g·v/‖v‖` with `weight_g`
     /// and `weight_v` (Salimans and Kingma 2016, "Weight normalization").
@@ -82,6 +91,13 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         let _ = (state, derived_gradient, gradient);
         Ok(())
+    }
+
+    /// All outputs on a box of inputs, with a bound of the Jacobian there by the inputs but the last
+    /// `beside` of each pixel (the context).
+    fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
+        let _ = (state, input, beside);
+        Enclosure::unknown(self.outputs(), self.lipschitz())
     }
 
     /// Whether it has a finite Lipschitz constant at each single weight.

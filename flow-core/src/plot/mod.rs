@@ -15,4 +15,4 @@ pub use chart::Window;
 pub use curves::{curves, Curve};
 pub use density::density_map;
 pub use images::images;
-pub use scatter::scatter;
+pub use scatter::{clouds, scatter, Cloud};

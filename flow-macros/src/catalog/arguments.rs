@@ -6,7 +6,6 @@ pub(crate) struct Argument {
     pub(crate) default: Default,
     /// May be written without its name.
     pub(crate) positional: bool,
-    pub(crate) landed: bool,
 }
 
 pub(crate) enum Default {
@@ -35,7 +34,6 @@ pub(crate) enum Kind {
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
     pub(crate) arguments: &'static [Argument],
-    pub(crate) landed: bool,
 }
 
 /// The numbers that an argument admits.
@@ -101,15 +99,15 @@ impl Kind {
 
 impl Argument {
     pub(crate) const fn required(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, default: Default::Required, positional: true, landed: true }
+        Self { name, kind, default: Default::Required, positional: true }
     }
 
     pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, default: Default::Optional, positional: false, landed: true }
+        Self { name, kind, default: Default::Optional, positional: false }
     }
 
     pub(crate) const fn with(name: &'static str, kind: Kind, default: &'static str) -> Self {
-        Self { name, kind, default: Default::Value(default), positional: false, landed: true }
+        Self { name, kind, default: Default::Value(default), positional: false }
     }
 
     pub(crate) const fn positional(mut self) -> Self {
@@ -121,19 +119,14 @@ impl Argument {
         self.positional = false;
         self
     }
-
-    pub(crate) const fn not_landed(mut self) -> Self {
-        self.landed = false;
-        self
-    }
 }
 
 impl Variant {
     pub(crate) const fn plain(name: &'static str) -> Self {
-        Self { name, arguments: &[], landed: true }
+        Self { name, arguments: &[] }
     }
 
     pub(crate) const fn with(name: &'static str, arguments: &'static [Argument]) -> Self {
-        Self { name, arguments, landed: true }
+        Self { name, arguments }
     }
 }

@@ -1,6 +1,6 @@
 //! The rows.
 
-use super::{facts, Argument, Block, Id, Kind, Landed, Numbers, On, Variant};
+use super::{facts, Argument, Block, Id, Kind, Numbers, On, Variant};
 
 const KEEP: Argument = Argument::optional(
     "keep",
@@ -14,42 +14,42 @@ const KEEP: Argument = Argument::optional(
     ]),
 );
 
-const SCALE: Argument = Argument::with(
-    "scale",
-    Kind::OneOf(&[
-        Variant::plain("exp"),
-        Variant::with("tanh", &[Argument::required("limit", Kind::Real(Numbers::Positive))]),
-        Variant::with(
-            "sigmoid",
-            &[
-                Argument::required("low", Kind::Real(Numbers::NotNegative)),
-                Argument::required("high", Kind::Real(Numbers::Positive)),
-                Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
-            ],
-        ),
-        Variant::with(
-            "mexican_hat",
-            &[
-                Argument::required("m", Kind::Count(1)),
-                Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
-            ],
-        ),
-    ]),
-    "exp",
+const EXP: Variant = Variant::plain("exp");
+const TANH: Variant =
+    Variant::with("tanh", &[Argument::required("limit", Kind::Real(Numbers::Positive))]);
+const SIGMOID: Variant = Variant::with(
+    "sigmoid",
+    &[
+        Argument::required("low", Kind::Real(Numbers::NotNegative)),
+        Argument::required("high", Kind::Real(Numbers::Positive)),
+        Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
+    ],
 );
+const MEXICAN_HAT: Variant = Variant::with(
+    "mexican_hat",
+    &[
+        Argument::required("m", Kind::Count(1)),
+        Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+    ],
+);
+
+const SCALE: Argument =
+    Argument::with("scale", Kind::OneOf(&[EXP, TANH, SIGMOID, MEXICAN_HAT]), "exp");
 
 const NET: Argument = Argument::required("net", Kind::Net).named();
 const BINS: Argument = Argument::with("bins", Kind::Count(2), "8");
 const BOUND: Argument = Argument::with("bound", Kind::Real(Numbers::Positive), "3.0");
+const TRACE: Kind = Kind::OneOf(&[Variant::plain("exact"), Variant::plain("hutchinson")]);
 const FACTOR: Argument = Argument::required("factor", Kind::Count(2));
 
-/// Bins and bound count for splines, the scale for affine maps.
+/// Bins and bound count for splines, the scale for affine maps. Hats have weights for each of a
+/// coupling's transformed features, which the masked net does not have.
 const AUTOREGRESSIVE: &[Argument] = &[
     Argument::required(
         "transform",
         Kind::OneOf(&[Variant::plain("affine"), Variant::with("spline", &[BINS, BOUND])]),
     ),
-    SCALE,
+    Argument::with("scale", Kind::OneOf(&[EXP, TANH, SIGMOID]), "exp"),
     NET,
 ];
 
@@ -61,7 +61,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::standardize,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::ActNorm,
@@ -70,7 +69,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::learned_scale,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Permute,
@@ -86,7 +84,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::isometry,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Linear,
@@ -105,7 +102,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Conv1x1,
@@ -121,7 +117,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: true,
         facts: facts::linear,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::InvertibleConv,
@@ -133,7 +128,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::dense,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::AdditiveCoupling,
@@ -142,7 +136,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::additive_coupling,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::AffineCoupling,
@@ -151,7 +144,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::SplineCoupling,
@@ -160,7 +152,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::DualAffineCoupling,
@@ -169,7 +160,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::affine,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::MaskedAutoregressive,
@@ -178,7 +168,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::NOT_YET,
     },
     Block {
         id: Id::InverseAutoregressive,
@@ -187,7 +176,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::NOT_YET,
     },
     Block {
         id: Id::Residual,
@@ -199,7 +187,13 @@ pub(crate) const BLOCKS: &[Block] = &[
                 "log_det",
                 Kind::OneOf(&[
                     Variant::plain("exact"),
-                    Variant::with("series", &[Argument::required("terms", Kind::Count(1))]),
+                    Variant::with(
+                        "series",
+                        &[
+                            Argument::required("terms", Kind::Count(1)),
+                            Argument::with("trace", TRACE, "hutchinson"),
+                        ],
+                    ),
                     Variant::with(
                         "roulette",
                         &[
@@ -210,12 +204,11 @@ pub(crate) const BLOCKS: &[Block] = &[
                 ]),
                 "exact",
             ),
-            Argument::with("tolerance", Kind::Real(Numbers::Positive), "1e-6"),
+            Argument::with("tolerance", Kind::Real(Numbers::Positive), "1e-14"),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::residual,
-        landed: Landed::NOT_YET,
     },
     Block {
         id: Id::Ode,
@@ -234,16 +227,11 @@ pub(crate) const BLOCKS: &[Block] = &[
                 ]),
                 "rk4(20)",
             ),
-            Argument::with(
-                "trace",
-                Kind::OneOf(&[Variant::plain("exact"), Variant::plain("hutchinson")]),
-                "exact",
-            ),
+            Argument::with("trace", TRACE, "exact"),
         ],
         on: On::Both,
         keeps_shape: true,
         facts: facts::ode,
-        landed: Landed::NOT_YET,
     },
     Block {
         id: Id::Squeeze,
@@ -252,7 +240,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Unsqueeze,
@@ -261,7 +248,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Haar,
@@ -270,7 +256,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::Flatten,
@@ -279,7 +264,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Images,
         keeps_shape: false,
         facts: facts::isometry,
-        landed: Landed::IMAGES,
     },
     Block {
         id: Id::SplineActivation,
@@ -292,7 +276,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::spline_activation,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Tanh,
@@ -301,7 +284,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::tanh,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Sigmoid,
@@ -310,7 +292,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::sigmoid,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Logit,
@@ -319,7 +300,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::logit,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::NormalCdf,
@@ -328,7 +308,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::normal_cdf,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::LeakyRelu,
@@ -337,7 +316,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::leaky_relu,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Softplus,
@@ -346,7 +324,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::softplus,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Scale,
@@ -355,7 +332,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Both,
         keeps_shape: true,
         facts: facts::scale,
-        landed: Landed::EVERYWHERE,
     },
     Block {
         id: Id::Planar,
@@ -364,7 +340,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Radial,
@@ -373,7 +348,6 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Sylvester,
@@ -382,6 +356,5 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::forward_only,
-        landed: Landed::VECTORS,
     },
 ];

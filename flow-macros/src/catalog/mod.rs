@@ -1,7 +1,4 @@
-//! The one table of built-in blocks: names, arguments, shape rules, contract facts, and whether the
-//! runtime has landed.
-//!
-//! A block that lands is switched on here, in its `landed` field, and nowhere else.
+//! The one table of built-in blocks: names, arguments, shape rules and contract facts.
 
 mod arguments;
 mod blocks;
@@ -24,7 +21,6 @@ pub(crate) struct Block {
     /// The block gives what it takes, whatever its arguments.
     pub(crate) keeps_shape: bool,
     pub(crate) facts: fn(&Arguments) -> Facts,
-    pub(crate) landed: Landed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,27 +64,12 @@ pub(crate) enum On {
     Both,
 }
 
-/// Where the runtime can run it in this version.
-#[derive(Clone, Copy)]
-pub(crate) struct Landed {
-    pub(crate) vectors: bool,
-    pub(crate) images: bool,
-}
-
-impl Landed {
-    pub(crate) const NOT_YET: Self = Self { vectors: false, images: false };
-    pub(crate) const VECTORS: Self = Self { vectors: true, images: false };
-    pub(crate) const IMAGES: Self = Self { vectors: false, images: true };
-    pub(crate) const EVERYWHERE: Self = Self { vectors: true, images: true };
-}
-
 /// A conditioner.
 pub(crate) struct Net {
     pub(crate) id: NetId,
     pub(crate) name: &'static str,
     pub(crate) arguments: &'static [Argument],
     pub(crate) on: On,
-    pub(crate) landed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +88,11 @@ impl Id {
 
     pub(crate) fn is_autoregressive(self) -> bool {
         matches!(self, Self::MaskedAutoregressive | Self::InverseAutoregressive)
+    }
+
+    /// The log-determinant is made of the net's Jacobian.
+    pub(crate) fn needs_jacobian(self) -> bool {
+        matches!(self, Self::Residual | Self::Ode)
     }
 
     /// Every feature depends on learned numbers and other features afterwards.

@@ -29,7 +29,6 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Vectors,
-        landed: true,
     },
     Net {
         id: NetId::Conv,
@@ -43,7 +42,6 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Images,
-        landed: true,
     },
     Net {
         id: NetId::ResNet,
@@ -55,10 +53,9 @@ pub(crate) const NETS: &[Net] = &[
             ZERO_INIT,
             LIPSCHITZ,
             WEIGHT_NORM,
-            Argument::with("attention", Kind::Bool, "false").not_landed(),
+            Argument::with("attention", Kind::Bool, "false"),
         ],
         on: On::Both,
-        landed: false,
     },
     Net {
         id: NetId::Made,
@@ -71,6 +68,5 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Vectors,
-        landed: false,
     },
 ];

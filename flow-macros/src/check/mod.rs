@@ -6,11 +6,8 @@ mod contracts;
 mod coverage;
 mod names;
 mod nets;
-mod runtime;
 
 pub(crate) use budget::{number, through, Direction};
-
-pub(crate) use runtime::landed;
 
 use crate::architecture::Architecture;
 use crate::report::Report;

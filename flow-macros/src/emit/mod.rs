@@ -2,8 +2,10 @@
 
 mod assertions;
 mod body;
+mod conditioned;
 mod construct;
 mod docs;
+mod dynamics;
 mod facts;
 mod levels;
 mod nets;

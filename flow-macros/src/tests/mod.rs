@@ -8,7 +8,6 @@ mod contracts;
 mod coverage;
 mod emission;
 mod grammar;
-mod landing;
 mod mutation;
 mod shapes;
 
@@ -31,12 +30,12 @@ fn case(marked: &str, message: &str, help: &str) {
 #[track_caller]
 fn cases(marked: &str, expected: &[(&str, &str)]) {
     assert_eq!(expected.len(), marked.matches('«').count(), "a mark for each error: {marked}");
-    check(marked, expected, false);
+    check(marked, expected);
 }
 
-fn check(marked: &str, expected: &[(&str, &str)], landed: bool) {
+fn check(marked: &str, expected: &[(&str, &str)]) {
     let text = marked.replace(['«', '»'], "");
-    let (_, problems) = analyse(&text, landed);
+    let (_, problems) = analyse(&text);
     let mut found: Vec<((usize, usize), &Problem)> =
         problems.iter().map(|problem| (underlined(&text, problem), problem)).collect();
     found.sort_by_key(|(range, _)| *range);
@@ -62,22 +61,22 @@ fn assert_form(problem: &Problem) {
     }
 }
 
-fn analyse(text: &str, landed: bool) -> (Vec<Architecture>, Vec<Problem>) {
+fn analyse(text: &str) -> (Vec<Architecture>, Vec<Problem>) {
     let tokens = TokenStream::from_str(text).expect("tokens");
     let mut flows = Vec::new();
     let mut problems = Vec::new();
     for parsed in parse::flows(tokens) {
-        let (flow, errors) = front_end(parsed, landed);
+        let (flow, errors) = front_end(parsed);
         flows.extend(flow);
         problems.extend(errors);
     }
     (flows, problems)
 }
 
-/// A flow without errors, whether its blocks have landed or not.
+/// A flow without errors.
 #[track_caller]
 fn valid(text: &str) -> Architecture {
-    let (mut flows, problems) = analyse(text, false);
+    let (mut flows, problems) = analyse(text);
     let texts: Vec<String> = problems.iter().map(Problem::text).collect();
     assert!(texts.is_empty(), "{text}\n{}", texts.join("\n"));
     flows.pop().expect("a flow")

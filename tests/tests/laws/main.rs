@@ -85,8 +85,41 @@ mod nets;
 mod residual;
 
 fn check<D: Subject<f64>, S: Subject<f32>>(mut double: D, mut single: S, inputs: &[Inputs]) {
-    facts_agree(&double);
-    assert_eq!(double.flow().facts().invertible, inputs.len() == 2, "an inverse");
+    let invertible = double.flow().facts().invertible;
+    assert_eq!(invertible, inputs.len() == 2, "an inverse");
+    each_batch(&mut double, inputs, |case| {
+        let double = case.subject.flow();
+        for (name, values) in double.parameters().into_iter().chain(double.buffers()) {
+            single.set(&name, &values.iter().map(|&v| v as f32).collect::<Vec<_>>());
+        }
+        let jacobians = case.jacobians();
+        case.log_determinants(&jacobians);
+        case.facts(&jacobians);
+        if invertible {
+            case.round_trip(&jacobians);
+            case.round_trip_in_single(&single, &jacobians);
+        }
+        case.gradients();
+    });
+}
+
+/// The laws of a map whose inverse and log-determinant hold to the order of a solver alone; its
+/// gradients are those of the steps it takes.
+fn check_solver<D: Subject<f64>>(mut double: D) {
+    let both = [Direction::Forward, Direction::Inverse].map(|direction| (direction, bend!()));
+    each_batch(&mut double, &both, |case| {
+        case.facts(&case.jacobians());
+        case.gradients();
+    });
+}
+
+/// Visits the directions of batches of 1, 3 and 37 rows, with weights moved for each.
+fn each_batch<D: Subject<f64>>(
+    double: &mut D,
+    inputs: &[Inputs],
+    mut visit: impl FnMut(&Case<'_, D>),
+) {
+    facts_agree(double);
     for rows in [1, 3, 37] {
         let noise = Noise::seed(rows as u64);
         let normal = |name: &str, len: usize| {
@@ -102,21 +135,9 @@ fn check<D: Subject<f64>, S: Subject<f32>>(mut double: D, mut single: S, inputs:
             values.iter_mut().zip(by).for_each(|(v, by)| *v += 0.3 * by);
             double.set(&name, &values);
         }
-        for (name, values) in double.flow().parameters().into_iter().chain(double.flow().buffers())
-        {
-            single.set(&name, &values.iter().map(|&v| v as f32).collect::<Vec<_>>());
-        }
         for &(direction, bend) in inputs {
             let x = bent(bend);
-            let case = Case { subject: &double, direction, x: &x, context: &context, rows };
-            let jacobians = case.jacobians();
-            case.log_determinants(&jacobians);
-            case.facts(&jacobians);
-            if inputs.len() == 2 {
-                case.round_trip(&jacobians);
-                case.round_trip_in_single(&single, &jacobians);
-            }
-            case.gradients();
+            visit(&Case { subject: double, direction, x: &x, context: &context, rows });
         }
     }
 }

@@ -1,0 +1,351 @@
+use super::contraction::{Contraction, Stuck};
+use super::determinant::Determinant;
+use super::field::Field;
+use crate::backend::cpu::elementwise::add;
+use crate::engine::{Builder, Pass, State, Values};
+use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::nets::{Differentiable, LastLayer, Linearization};
+use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
+
+/// `y = x + g(x)` with a net g that is certified to be a contraction (Behrmann et al. 2019,
+/// "Invertible residual networks"; Chen et al. 2019, "Residual flows for invertible generative
+/// modeling").
+///
+/// The net reads x and, at every pixel, the context after the features; its Jacobian is that by x.
+///
+/// The inverse iterates `x ← z − g(x)`. It stops a row where the certified radius c/(1 − c) times
+/// the last step is at most the tolerance times the larger of 1 and ‖x‖, but no less than 8ε/(1 − c)
+/// of the larger of 1, ‖x‖ and ‖z‖, with ε the spacing of the numbers at 1; where rounding keeps the
+/// steps from shrinking before, up to 16/(1 − c) times that floor is accepted.
+/// [`inverse_with_radius`](crate::NormalizingFlow::inverse_with_radius) returns the radius, of which
+/// rounding inside the net is no part. Gradients of the inverse come from the implicit function
+/// theorem, to rounding.
+#[derive(Clone, Debug)]
+pub struct Residual<N> {
+    field: Field<N>,
+    determinant: Determinant,
+    contraction: Contraction,
+    path: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Inverse,
+}
+
+impl<N> Residual<N> {
+    /// A block with `context` numbers of context a row, whose net
+    /// `net(builder, inputs, outputs, last_layer)` makes with a Lipschitz constant of at most
+    /// `lipschitz`. `tolerance` is that of the inverse, relative to the larger of 1 and ‖x‖.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] for a coefficient outside (0, 1), a net that does not keep it, a
+    /// tolerance that is not above 0, and options of the determinant out of their range; and the
+    /// net's own.
+    pub fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        shape: Shape,
+        context: usize,
+        lipschitz: f64,
+        determinant: Determinant,
+        tolerance: f64,
+        net: impl FnOnce(&mut Builder<E>, Shape, usize, LastLayer<'_>) -> Result<N>,
+    ) -> Result<Self>
+    where
+        N: Differentiable<E>,
+    {
+        if !(lipschitz > 0.0 && lipschitz < 1.0) {
+            let expected = "a number strictly between 0 and 1";
+            return Err(FlowError::option("lipschitz of a residual block", lipschitz, expected));
+        }
+        if !(tolerance > 0.0 && tolerance.is_finite()) {
+            return Err(FlowError::option("tolerance", tolerance, "a finite number above 0"));
+        }
+        determinant.check()?;
+        let path = builder.path();
+        let field = Field::new(builder, shape, context, false, net)?;
+        let found = field.net().lipschitz();
+        if found > lipschitz {
+            let what = "the Lipschitz constant of a residual block's net";
+            return Err(FlowError::option(what, found, format!("at most {lipschitz}")));
+        }
+        let contraction = Contraction { lipschitz, tolerance, unit: 1.0 };
+        Ok(Self { field, determinant, contraction, path })
+    }
+
+    /// A box that holds every point whose image lies in a box.
+    fn preimage<E: Scalar>(&self, probe: &Probe<'_, E>, z: &[Interval]) -> Vec<Interval>
+    where
+        N: Differentiable<E>,
+    {
+        if !z.iter().all(|side| side.is_bounded()) {
+            return vec![Interval::EVERYTHING; z.len()];
+        }
+        let middle: Vec<f64> =
+            z.iter().map(|side| side.low + 0.5 * (side.high - side.low)).collect();
+        let net = |x: &[f64]| {
+            let points: Vec<Interval> = x.iter().map(|&v| Interval::point(v)).collect();
+            self.field.enclose(probe, &points).output
+        };
+        let mut x = middle.clone();
+        let mut g = net(&x);
+        for _ in 0..200 {
+            let next: Vec<f64> =
+                middle.iter().zip(&g).map(|(z, g)| z - 0.5 * (g.low + g.high)).collect();
+            let step = next.iter().zip(&x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            x = next;
+            g = net(&x);
+            let size = x.iter().fold(1.0, |most: f64, v| most.max(v.abs()));
+            if step.is_nan() || step <= 1e-13 * size {
+                break;
+            }
+        }
+        let squares = x.iter().zip(&g).zip(z.iter().zip(&middle)).map(|((&x, &g), (&side, &m))| {
+            let residual = (Interval::point(x) + g - Interval::point(m)).magnitude();
+            let half = (side - Interval::point(m)).magnitude();
+            (residual * residual, half * half)
+        });
+        let (residual, half) = squares.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+        let reach = (residual.sqrt() + half.sqrt()) * (1.0 + 1e-12) + f64::MIN_POSITIVE;
+        let radius = (reach / (1.0 - self.contraction.lipschitz).next_down()).next_up();
+        x.iter().map(|&x| Interval::point(x) + Interval::new(-radius, radius)).collect()
+    }
+
+    /// Runs `f` on as many rows at once as the determinant's memory allows.
+    fn in_parts<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        mut f: impl FnMut(&mut Pass<'_, E>, std::ops::Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let rows = pass.rows();
+        let each = self.determinant.rows_at_once(rows, self.field.size());
+        (0..rows).step_by(each).try_for_each(|start| {
+            let range = start..rows.min(start + each);
+            pass.part(range.clone(), |pass| f(pass, range))
+        })
+    }
+
+    /// Numbers of those rows.
+    fn numbers(&self, rows: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+        rows.start * self.field.size()..rows.end * self.field.size()
+    }
+
+    fn stuck<E: Scalar>(
+        &self,
+        pass: &Pass<'_, E>,
+        stuck: Stuck,
+        what: &str,
+        help: &str,
+    ) -> FlowError {
+        let Stuck { row, iterations, radius } = stuck;
+        let (row, c) = (pass.number(row), self.contraction.lipschitz);
+        let reason = if radius.is_finite() {
+            format!(
+                "{what} of row {row} is known only to a radius of {radius:.1e} after {iterations} \
+                 steps, which suffice for a contraction by {c} without rounding\nhelp: {help}"
+            )
+        } else {
+            format!(
+                "{what} of row {row} left the finite numbers in step {iterations}\nhelp: look for \
+                 weights that are not finite, and for rows that are too large"
+            )
+        };
+        FlowError::Block { block: "residual", path: self.path.clone(), reason }
+    }
+
+    fn product<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        direction: Direction,
+        gradient: &mut [E],
+        log_det: &[E],
+    ) -> Result<()>
+    where
+        N: Differentiable<E>,
+    {
+        let x = pass.restore();
+        self.in_parts(pass, |pass, rows| {
+            let at = self.numbers(&rows);
+            let (gradient, log_det) = (&mut gradient[at.clone()], &log_det[rows]);
+            self.product_of_part(pass, direction, &x[at], gradient, log_det)
+        })?;
+        pass.give(x);
+        Ok(())
+    }
+
+    fn product_of_part<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        direction: Direction,
+        x: &[E],
+        gradient: &mut [E],
+        log_det: &[E],
+    ) -> Result<()>
+    where
+        N: Differentiable<E>,
+    {
+        let (field, determinant) = (&self.field, self.determinant);
+        let mut output = pass.take(x.len());
+        let at = field.linearize(pass, x, &[], &mut output)?;
+        let inverses = determinant.inverses(field, pass, &at);
+        let inverses_of = inverses.as_deref();
+        let mut by_x = pass.take(x.len());
+        if direction == Direction::Forward {
+            determinant.gradient(field, pass, &at, inverses_of, log_det, gradient, &mut by_x);
+            add(gradient, &by_x);
+        } else {
+            // x is a function of z and the weights w by x + g(x, w) = z: with h the gradient by x,
+            // through the output and its log-determinant, λ = (I + J)⁻ᵀ h is that by z, and
+            // −λᵀ ∂g/∂w is added to that by the weights.
+            let mut scale = pass.take_copy(log_det);
+            scale.iter_mut().for_each(|v| *v = -*v);
+            output.fill(E::zero());
+            determinant.gradient(field, pass, &at, inverses_of, &scale, &output, &mut by_x);
+            add(gradient, &by_x);
+            pass.give(scale);
+            self.solve_transposed(pass, &at, inverses_of, gradient)?;
+            output.iter_mut().zip(&*gradient).for_each(|(v, &by)| *v = -by);
+            field.vjp(pass, x, &[], &mut output, &mut by_x)?;
+        }
+        if let Some(inverses) = inverses {
+            pass.give(inverses);
+        }
+        pass.give(by_x);
+        pass.give(output);
+        at.release(pass);
+        Ok(())
+    }
+
+    /// `(I + J)⁻ᵀ` times each row.
+    fn solve_transposed<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        inverses: Option<&[E]>,
+        rows: &mut [E],
+    ) -> Result<()>
+    where
+        N: Differentiable<E>,
+    {
+        let d = self.field.size();
+        if let Some(inverses) = inverses {
+            let mut sum = pass.take(d);
+            for (row, matrix) in rows.chunks_exact_mut(d).zip(inverses.chunks_exact(d * d)) {
+                sum.fill(E::zero());
+                for (&h, line) in row.iter().zip(matrix.chunks_exact(d)) {
+                    sum.iter_mut().zip(line).for_each(|(sum, &v)| *sum += h * v);
+                }
+                row.copy_from_slice(&sum);
+            }
+            pass.give(sum);
+            return Ok(());
+        }
+        let linear = Contraction { tolerance: 0.0, unit: 0.0, ..self.contraction };
+        let pull = |pass: &mut Pass<'_, E>, v: &[E], out: &mut [E]| {
+            self.field.pull(pass, at, v, out);
+            Ok(())
+        };
+        linear.solve(pass, rows, pull, |_, _, _| ())?.map_err(|stuck| {
+            let help = "a smaller `lipschitz` makes the inverse better conditioned";
+            self.stuck(pass, stuck, "the inverse's gradient", help)
+        })
+    }
+}
+
+impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
+    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
+        if pass.saving() {
+            let copy = pass.take_copy(x);
+            pass.save(copy);
+        }
+        self.in_parts(pass, |pass, rows| {
+            let x = &mut x[self.numbers(&rows)];
+            let mut output = pass.take(x.len());
+            let at = self.field.linearize(pass, x, &[], &mut output)?;
+            self.determinant.add(&self.field, pass, &at, 1.0, &mut log_det[rows]);
+            add(x, &output);
+            at.release(pass);
+            pass.give(output);
+            Ok(())
+        })
+    }
+
+    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()> {
+        let net =
+            |pass: &mut Pass<'_, E>, x: &[E], out: &mut [E]| self.field.evaluate(pass, x, &[], out);
+        let solved = self.contraction.solve(pass, z, net, |pass, row, radius| {
+            pass.inexact(row, radius);
+        })?;
+        solved.map_err(|stuck| {
+            let help = "a larger `tolerance`, a smaller `lipschitz`, or weights whose layers are \
+                        alike in size let rounding spoil less";
+            self.stuck(pass, stuck, "the inverse", help)
+        })?;
+        if pass.saving() {
+            let copy = pass.take_copy(z);
+            pass.save(copy);
+        }
+        self.in_parts(pass, |pass, rows| {
+            let x = &z[self.numbers(&rows)];
+            let mut output = pass.take(x.len());
+            let at = self.field.linearize(pass, x, &[], &mut output)?;
+            self.determinant.add(&self.field, pass, &at, -1.0, &mut log_det[rows]);
+            at.release(pass);
+            pass.give(output);
+            Ok(())
+        })
+    }
+
+    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        self.product(pass, Direction::Forward, gradient, log_det)
+    }
+
+    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        self.product(pass, Direction::Inverse, gradient, log_det)
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        self.field.prepare(values, derived)
+    }
+
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        self.field.finish(state, derived_gradient, gradient)
+    }
+
+    /// With c the net's constant on the box, `1 + c` and `1/(1 − c)` (Behrmann et al. 2021, table 3).
+    ///
+    /// Backwards, the preimage of a box lies around that of its middle `z`: with the residual
+    /// `r = x + g(x) − z` of any guess x, in the ball of radius (‖half sides‖ + ‖r‖)/(1 − c).
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let features = self.field.features();
+        let region = std::mem::take(probe.region());
+        let x = if probe.backwards() { self.preimage(probe, &region) } else { region };
+        let net = self.field.enclose(probe, &x);
+        let c = net.norm(&vec![1.0; features]).min(self.contraction.lipschitz);
+        *probe.region() = if probe.backwards() {
+            x
+        } else {
+            x.iter().zip(&net.output).map(|(&x, &g)| x + g).collect()
+        };
+        Ok(Amplification::certified(up(1.0 + c), (1.0 / (1.0 - c).next_down()).next_up()))
+    }
+
+    /// `(1 − c)‖a − b‖ ≤ ‖y(a) − y(b)‖ ≤ (1 + c)‖a − b‖`.
+    fn facts(&self) -> Facts {
+        let c = self.contraction.lipschitz;
+        Facts {
+            invertible: true,
+            analytic_inverse: false,
+            log_det: LogDet::Varying,
+            bi_lipschitz: true,
+            memory_saving: true,
+            forward: 1.0 + c,
+            inverse: 1.0 / (1.0 - c),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "residual_tests.rs"]
+mod tests;
