@@ -7,6 +7,7 @@
 //! [`Pass::restore`] in its own product, last in, first out.
 
 use crate::engine::{Builder, Pass, Setup, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Result, Scalar, Shape};
 
 /// An invertible map between samples, with its log-determinant and gradients.
@@ -85,6 +86,14 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     /// What holds for this block at every weight.
     fn facts(&self) -> Facts {
         Facts::UNKNOWN
+    }
+
+    /// How much the block can amplify a change at the points that the probe stands for, at its
+    /// weights; it leaves the box of what it makes of them. Without code of its own a block knows
+    /// only what its [`facts`](Self::facts) say, and nothing of the box.
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        probe.lose_region();
+        Ok(Amplification::architectural(self.facts()))
     }
 }
 

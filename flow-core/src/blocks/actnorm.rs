@@ -2,6 +2,8 @@ use super::features::{add_sums, change};
 use super::moments::moments;
 use super::{Diagonal, AFFINE};
 use crate::engine::{BufferKind, Buffers, Builder, Parameter, Pass, Setup, Start, State, Values};
+use crate::lipschitz::linear::scale_and_shift;
+use crate::lipschitz::{Amplification, Interval, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale) + shift`, per feature, set from a first batch (Kingma and Dhariwal 2018,
@@ -87,6 +89,13 @@ impl<E: Scalar> Block<E> for ActNorm {
         }
         values.buffer_mut(&self.initialized)[0] = E::one();
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let logs = probe.parameter(&self.scale.log_scale);
+        let shifts = probe.parameter(&self.shift);
+        let point = |v: E| Interval::point(v.as_f64());
+        Ok(scale_and_shift(probe, logs.len(), |i| (point(logs[i]).exp(), point(shifts[i]))))
     }
 
     fn facts(&self) -> Facts {

@@ -1,6 +1,8 @@
 use super::features::{add_products, add_to_all, change};
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, Values};
+use crate::lipschitz::linear::scale_and_shift;
+use crate::lipschitz::{Amplification, Interval, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale)`, per feature: `linear(diagonal)`.
@@ -92,6 +94,12 @@ impl<E: Scalar> Block<E> for Diagonal {
             *scale = log_scale.exp();
         }
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let logs = probe.parameter(&self.log_scale);
+        let map = |i: usize| (Interval::point(logs[i].as_f64()).exp(), Interval::ZERO);
+        Ok(scale_and_shift(probe, logs.len(), map))
     }
 
     fn facts(&self) -> Facts {

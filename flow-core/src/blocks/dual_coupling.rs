@@ -1,5 +1,6 @@
 use super::{Coupling, Split};
 use crate::engine::{Builder, Pass, Setup, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::nets::{Conditioner, LastLayer};
 use crate::transforms::Transform;
 use crate::{Block, Facts, Result, Scalar, Shape};
@@ -86,6 +87,15 @@ where
     fn initialize(&self, setup: &mut Setup<'_, E>, x: &mut [E]) -> Result<()> {
         setup.initialize(&self.first, x)?;
         setup.initialize(&self.second, x)
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if probe.backwards() {
+            let second = probe.visit(&self.second)?;
+            return Ok(second.then(probe.visit(&self.first)?));
+        }
+        let first = probe.visit(&self.first)?;
+        Ok(first.then(probe.visit(&self.second)?))
     }
 
     fn facts(&self) -> Facts {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::probe::Trace;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::lipschitz::{Enclosure, Interval, Probe};
 use crate::nets::{Differentiable, LastLayer, Linearization};
 use crate::{Result, Scalar, Shape};
 
@@ -54,6 +55,25 @@ impl<N> Field<N> {
     /// Numbers that the net reads at a pixel.
     fn each(&self) -> usize {
         self.shape.features() + self.beside()
+    }
+
+    /// The net on a box, at the contexts of a probe and any time.
+    pub(super) fn enclose<E: Scalar>(&self, probe: &Probe<'_, E>, x: &[Interval]) -> Enclosure
+    where
+        N: Differentiable<E>,
+    {
+        let mut input = Vec::with_capacity(self.each() * self.shape.pixels());
+        for pixel in x.chunks_exact(self.shape.features()) {
+            input.extend_from_slice(pixel);
+            input.extend_from_slice(probe.context());
+            input.extend(self.timed.then_some(Interval::EVERYTHING));
+        }
+        self.net.enclose(probe.state(), &input, self.beside())
+    }
+
+    /// Outputs of the net at a pixel.
+    pub(super) fn features(&self) -> usize {
+        self.shape.features()
     }
 
     /// What the net reads; `time` holds one number for each row, or nothing.

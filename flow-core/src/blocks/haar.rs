@@ -1,5 +1,6 @@
 use super::rearrange::Rearrange;
 use crate::engine::{Builder, Pass};
+use crate::lipschitz::{Amplification, Interval, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// The orthonormal Haar wavelet transform of each 2 × 2 square of pixels, channel by channel:
@@ -68,6 +69,24 @@ impl<E: Scalar> Block<E> for Haar {
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
         self.there(pass, gradient);
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if !probe.backwards() {
+            self.squeeze.reorder(probe, false);
+        }
+        for square in probe.region().chunks_exact_mut(4) {
+            let [p, q, r, s] = [square[0], square[1], square[2], square[3]];
+            let half = Interval::point(0.5);
+            square[0] = (p + q + r + s) * half;
+            square[1] = (p - q + r - s) * half;
+            square[2] = (p + q - r - s) * half;
+            square[3] = (p - q - r + s) * half;
+        }
+        if probe.backwards() {
+            self.squeeze.reorder(probe, true);
+        }
+        Ok(Amplification::ISOMETRY)
     }
 
     fn facts(&self) -> Facts {

@@ -1,6 +1,7 @@
 use super::linear_dense::LinearDense;
 use super::rearrange::{sides, Rearrange};
 use crate::engine::{Builder, Pass, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// A convolution whose `k × k` kernels do not overlap, with as many of them as numbers under one:
@@ -69,6 +70,17 @@ impl<E: Scalar> Block<E> for InvertibleConv {
 
     fn finish(&self, state: &State<E>, from: &[E], gradient: &mut [E]) -> Result<()> {
         self.weight.finish(state, from, gradient)
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if !probe.backwards() {
+            self.squeeze.reorder(probe, false);
+        }
+        let found = Block::<E>::amplification(&self.weight, probe)?;
+        if probe.backwards() {
+            self.squeeze.reorder(probe, true);
+        }
+        Ok(found)
     }
 
     fn facts(&self) -> Facts {

@@ -1,5 +1,6 @@
 use super::non_empty;
 use crate::engine::{Pass, Setup, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// One level of a multi-scale flow: its body, after which the first `keep` features go on to `next`
@@ -62,7 +63,7 @@ impl Parts {
 
     /// Takes the features that go on out of each row, channels-last as they came, and brings the
     /// rest, flattened, to the row's front.
-    fn split<E: Scalar>(self, x: &mut [E], kept: &mut [E], scratch: &mut [E]) {
+    fn split<E: Copy>(self, x: &mut [E], kept: &mut [E], scratch: &mut [E]) {
         let (features, pixels) = (self.shape.features(), self.shape.pixels());
         for (i, row) in x.chunks_exact_mut(scratch.len()).enumerate() {
             scratch.copy_from_slice(row);
@@ -77,7 +78,7 @@ impl Parts {
     }
 
     /// The inverse of [`split`](Self::split).
-    fn join<E: Scalar>(self, x: &mut [E], kept: &[E], scratch: &mut [E]) {
+    fn join<E: Copy>(self, x: &mut [E], kept: &[E], scratch: &mut [E]) {
         let (features, pixels) = (self.shape.features(), self.shape.pixels());
         for (i, row) in x.chunks_exact_mut(scratch.len()).enumerate() {
             scratch.copy_from_slice(row);
@@ -95,6 +96,32 @@ impl Parts {
     fn ends<E>(self, x: &mut [E]) -> impl Iterator<Item = &mut [E]> {
         let rest = self.shape.size() - self.kept();
         x.chunks_exact_mut(self.shape.size()).map(move |row| &mut row[rest..])
+    }
+
+    /// Splits a probe's box where it comes from the data, lets `ask` take the part that goes on, and
+    /// joins it where the probe goes backwards.
+    fn visit<E: Scalar>(
+        self,
+        probe: &mut Probe<'_, E>,
+        ask: impl FnOnce(&mut Probe<'_, E>) -> Result<Amplification>,
+    ) -> Result<Amplification> {
+        let (mut row, backwards) = (std::mem::take(probe.region()), probe.backwards());
+        let mut scratch = row.clone();
+        let rest = row.len() - self.kept();
+        let mut kept = row[rest..].to_vec();
+        if !backwards {
+            self.split(&mut row, &mut kept, &mut scratch);
+        }
+        *probe.region() = kept;
+        let found = ask(probe);
+        let kept = std::mem::take(probe.region());
+        if backwards {
+            self.join(&mut row, &kept, &mut scratch);
+        } else {
+            row[rest..].copy_from_slice(&kept);
+        }
+        *probe.region() = row;
+        found
     }
 
     /// Splits, lets `run` change the part that goes on, and puts it at each row's end.
@@ -186,6 +213,16 @@ impl<E: Scalar, B: Block<E>, N: Block<E>> Block<E> for Level<B, N> {
         self.next.project(values);
     }
 
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if probe.backwards() {
+            let next = self.parts.visit(probe, |probe| probe.visit(&self.next))?;
+            return Ok(next.beside_identity().then(probe.visit(&self.body)?));
+        }
+        let body = probe.visit(&self.body)?;
+        let next = self.parts.visit(probe, |probe| probe.visit(&self.next))?;
+        Ok(body.then(next.beside_identity()))
+    }
+
     fn facts(&self) -> Facts {
         let next = self.next.facts();
         // What does not go on stays as it is, so the two together are not below 1.
@@ -233,6 +270,17 @@ impl<E: Scalar, B: Block<E>> Block<E> for LastLevel<B> {
 
     fn project(&self, values: &mut Values<E>) {
         self.body.project(values);
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let same = |_: &mut Probe<'_, E>| Ok(Amplification::ISOMETRY);
+        if probe.backwards() {
+            self.parts.visit(probe, same)?;
+            return probe.visit(&self.body);
+        }
+        let body = probe.visit(&self.body)?;
+        self.parts.visit(probe, same)?;
+        Ok(body)
     }
 
     fn facts(&self) -> Facts {

@@ -4,6 +4,8 @@ use super::lu::Lu;
 use super::rotation::rotation;
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::linear::Linear;
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with a matrix that is a parameter itself, at every pixel alike: `linear(dense)` and
@@ -164,6 +166,15 @@ impl<E: Scalar> Block<E> for LinearDense {
             }
         }
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let d = self.shape.features();
+        let weight = probe.parameter(&self.weight).iter().map(|v| v.as_f64()).collect::<Vec<_>>();
+        let transposed = Lu::of(weight.clone(), d).inverse_transposed();
+        let inverse: Vec<f64> = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
+        let linear = Linear { weight: &weight, error: 0.0, inverse: &inverse, d };
+        Ok(linear.amplification(probe))
     }
 
     fn facts(&self) -> Facts {

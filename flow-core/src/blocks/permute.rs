@@ -1,6 +1,7 @@
 use super::non_empty;
-use super::permutation::{gather, invert};
+use super::permutation::{gather, index, invert};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, Noise, Result, Scalar, Shape};
 
 /// A fixed order of the features: `yᵢ = x₍pᵢ₎`. The log-determinant is 0.
@@ -109,6 +110,27 @@ impl<E: Scalar> Block<E> for Permute {
             invert("permute", &self.path, permutation, inverse.of_mut(derived))?;
         }
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let backwards = probe.backwards();
+        let order = match &self.order {
+            Order::Shuffle { permutation, .. } if !backwards => Some(probe.buffer(permutation)),
+            Order::Shuffle { inverse, .. } => Some(probe.derived(inverse)),
+            _ => None,
+        };
+        for x in probe.region().chunks_exact_mut(self.features) {
+            match (&self.order, order) {
+                (Order::Roll(by), _) if backwards => x.rotate_right(*by),
+                (Order::Roll(by), _) => x.rotate_left(*by),
+                (_, Some(order)) => {
+                    let before = x.to_vec();
+                    x.iter_mut().zip(order).for_each(|(v, &from)| *v = before[index(from)]);
+                }
+                _ => x.reverse(),
+            }
+        }
+        Ok(Amplification::ISOMETRY)
     }
 
     fn facts(&self) -> Facts {

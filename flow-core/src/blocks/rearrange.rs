@@ -1,5 +1,6 @@
 use super::non_empty;
 use crate::engine::{Builder, Pass};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// Another order of all numbers of an image: `squeeze(k)`, `unsqueeze(k)` and `flatten`. The
@@ -76,6 +77,13 @@ impl Rearrange {
         gather(pass, &self.there, x);
     }
 
+    /// Brings a probe's box in order.
+    pub(super) fn reorder<E: Scalar>(&self, probe: &mut Probe<'_, E>, backwards: bool) {
+        let from = if backwards { &self.back } else { &self.there };
+        let region = probe.region();
+        *region = from.iter().map(|&i| region[i]).collect();
+    }
+
     /// Latent to data, and the gradient of the other direction.
     pub(super) fn back<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &mut [E]) {
         gather(pass, &self.back, x);
@@ -131,6 +139,11 @@ impl<E: Scalar> Block<E> for Rearrange {
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
         self.there(pass, gradient);
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        self.reorder(probe, probe.backwards());
+        Ok(Amplification::ISOMETRY)
     }
 
     fn facts(&self) -> Facts {

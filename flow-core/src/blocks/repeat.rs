@@ -1,4 +1,5 @@
 use crate::engine::{Builder, Pass, Setup, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, Result, Scalar};
 
 /// The same kind of block several times, each with weights of its own: `repeat n { … }`.
@@ -70,6 +71,15 @@ impl<E: Scalar, B: Block<E>> Block<E> for Repeat<B> {
 
     fn project(&self, values: &mut Values<E>) {
         self.blocks.iter().for_each(|block| block.project(values));
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let mut all = Amplification::ISOMETRY;
+        for i in 0..self.blocks.len() {
+            let i = if probe.backwards() { self.blocks.len() - 1 - i } else { i };
+            all = all.then(probe.visit(&self.blocks[i])?);
+        }
+        Ok(all)
     }
 
     fn facts(&self) -> Facts {

@@ -3,6 +3,7 @@ use super::determinant::Determinant;
 use super::field::Field;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Builder, Pass, State, Values};
+use crate::lipschitz::{up, Amplification, Interval, Probe};
 use crate::nets::{Differentiable, LastLayer, Linearization};
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 
@@ -71,6 +72,44 @@ impl<N> Residual<N> {
         }
         let contraction = Contraction { lipschitz, tolerance, unit: 1.0 };
         Ok(Self { field, determinant, contraction, path })
+    }
+
+    /// A box that holds every point whose image lies in a box.
+    fn preimage<E: Scalar>(&self, probe: &Probe<'_, E>, z: &[Interval]) -> Vec<Interval>
+    where
+        N: Differentiable<E>,
+    {
+        if !z.iter().all(|side| side.is_bounded()) {
+            return vec![Interval::EVERYTHING; z.len()];
+        }
+        let middle: Vec<f64> =
+            z.iter().map(|side| side.low + 0.5 * (side.high - side.low)).collect();
+        let net = |x: &[f64]| {
+            let points: Vec<Interval> = x.iter().map(|&v| Interval::point(v)).collect();
+            self.field.enclose(probe, &points).output
+        };
+        let mut x = middle.clone();
+        let mut g = net(&x);
+        for _ in 0..200 {
+            let next: Vec<f64> =
+                middle.iter().zip(&g).map(|(z, g)| z - 0.5 * (g.low + g.high)).collect();
+            let step = next.iter().zip(&x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            x = next;
+            g = net(&x);
+            let size = x.iter().fold(1.0, |most: f64, v| most.max(v.abs()));
+            if step.is_nan() || step <= 1e-13 * size {
+                break;
+            }
+        }
+        let squares = x.iter().zip(&g).zip(z.iter().zip(&middle)).map(|((&x, &g), (&side, &m))| {
+            let residual = (Interval::point(x) + g - Interval::point(m)).magnitude();
+            let half = (side - Interval::point(m)).magnitude();
+            (residual * residual, half * half)
+        });
+        let (residual, half) = squares.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+        let reach = (residual.sqrt() + half.sqrt()) * (1.0 + 1e-12) + f64::MIN_POSITIVE;
+        let radius = (reach / (1.0 - self.contraction.lipschitz).next_down()).next_up();
+        x.iter().map(|&x| Interval::point(x) + Interval::new(-radius, radius)).collect()
     }
 
     /// Runs `f` on as many rows at once as the determinant's memory allows.
@@ -272,6 +311,24 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
 
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         self.field.finish(state, derived_gradient, gradient)
+    }
+
+    /// With c the net's constant on the box, `1 + c` and `1/(1 − c)` (Behrmann et al. 2021, table 3).
+    ///
+    /// Backwards, the preimage of a box lies around that of its middle `z`: with the residual
+    /// `r = x + g(x) − z` of any guess x, in the ball of radius (‖half sides‖ + ‖r‖)/(1 − c).
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let features = self.field.features();
+        let region = std::mem::take(probe.region());
+        let x = if probe.backwards() { self.preimage(probe, &region) } else { region };
+        let net = self.field.enclose(probe, &x);
+        let c = net.norm(&vec![1.0; features]).min(self.contraction.lipschitz);
+        *probe.region() = if probe.backwards() {
+            x
+        } else {
+            x.iter().zip(&net.output).map(|(&x, &g)| x + g).collect()
+        };
+        Ok(Amplification::certified(up(1.0 + c), (1.0 / (1.0 - c).next_down()).next_up()))
     }
 
     /// `(1 − c)‖a − b‖ ≤ ‖y(a) − y(b)‖ ≤ (1 + c)‖a − b‖`.

@@ -2,6 +2,8 @@ use super::features::{add_to_all, change};
 use super::moments::moments;
 use super::{non_empty, AFFINE};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Setup, Values};
+use crate::lipschitz::linear::scale_and_shift;
+use crate::lipschitz::{Amplification, Interval, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = (x − mean)/std`, per feature, set from the data and never trained.
@@ -83,6 +85,15 @@ impl<E: Scalar> Block<E> for Standardize {
             values.buffer_mut(&self.std)[i] = E::of(feature.std);
         }
         Ok(())
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let (means, stds) = (probe.buffer(&self.mean), probe.buffer(&self.std));
+        let point = |v: E| Interval::point(v.as_f64());
+        Ok(scale_and_shift(probe, means.len(), |i| {
+            let scale = point(stds[i]).recip();
+            (scale, -(point(means[i]) * scale))
+        }))
     }
 
     fn facts(&self) -> Facts {

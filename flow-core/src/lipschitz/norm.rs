@@ -49,7 +49,6 @@ impl Map {
 
 /// An upper bound on the spectral norm of a row-major matrix, within 0.5 % of it but for rounding.
 /// Infinite where an entry is not finite.
-#[cfg(test)]
 pub(crate) fn norm<E: Scalar>(weights: &[E], rows: usize, columns: usize) -> f64 {
     gram(weights, rows, columns, None)
 }
@@ -68,6 +67,20 @@ pub(crate) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Ve
     let mut direction = vec![0.0; weights.len()];
     let bound = gram(weights, map.outputs, map.inputs, Some(&mut direction));
     (bound, direction)
+}
+
+/// An upper bound on the norm of a map whose rows, one for each output of a pixel, are scaled by
+/// numbers that need not be finite. Rounding the scaled entries adds a share of 2⁻⁵³ to each, and so
+/// at most [`spread`](Map::spread) times that to the norm.
+pub(crate) fn scaled(weights: &[f64], map: Map, scale: impl Fn(usize) -> f64) -> f64 {
+    let columns = map.inputs * map.window.taps();
+    let by = |i: usize, w: f64| if w == 0.0 { 0.0 } else { w * scale(i / columns) };
+    let scaled: Vec<f64> = weights.iter().enumerate().map(|(i, &w)| by(i, w)).collect();
+    let bound = match map.window.kernel {
+        1 => norm(&scaled, map.outputs, map.inputs),
+        _ => norm_and_direction(&scaled, map).0,
+    };
+    up(bound * (1.0 + 2.0 * f64::EPSILON * (1.0 + map.spread())))
 }
 
 /// A bound that is cheap for a convolution, and up to its kernel's side k too large: k times that of

@@ -1,4 +1,5 @@
 use crate::backend::cpu::elementwise as kernel;
+use crate::lipschitz::Interval;
 use crate::Scalar;
 
 /// The function between two layers of a net.
@@ -118,6 +119,74 @@ impl Activation {
                 (value, slope, self.curvature(v, value, slope))
             },
         ));
+    }
+
+    /// All values on an interval, and an upper bound of the absolute slope there.
+    pub(crate) fn enclose(self, v: Interval) -> (Interval, f64) {
+        let slope = |v: f64| {
+            let (mut value, mut slope) = ([v], [0.0]);
+            self.apply_with_slope(&mut value, &mut slope, &[0.0]);
+            // A few operations' rounding; at an infinite end the limit is taken below.
+            if slope[0].is_nan() {
+                f64::INFINITY
+            } else {
+                slope[0].abs() * (1.0 + 1e-13) + 1e-300
+            }
+        };
+        let value = |v: f64| match v {
+            f64::NEG_INFINITY => match self {
+                Self::Elu | Self::Tanh => -1.0,
+                Self::LeakyRelu => v,
+                _ => 0.0,
+            },
+            f64::INFINITY => {
+                if self == Self::Tanh {
+                    1.0
+                } else {
+                    v
+                }
+            }
+            v => {
+                let mut value = [v];
+                self.apply(&mut value, &[0.0]);
+                value[0]
+            }
+        };
+        // Where it falls, swish and gelu have their least value between, each rounded down: at
+        // −1.2784645… and −0.7517915….
+        let least = match self {
+            Self::Swish => -0.278_464_543,
+            Self::Gelu => -0.169_971_208,
+            _ => f64::INFINITY,
+        };
+        // Swish and gelu lose digits in the left tail: half a unit of the least value covers them.
+        let ends = Interval::new(value(v.low).min(value(v.high)), value(v.low).max(value(v.high)));
+        let wide = ends.increasing(|v| v);
+        let slack = if least < 0.0 { 1e-15 } else { 0.0 };
+        let turns = least < 0.0 && v.low < -0.7 && v.high > -1.3;
+        let low = if turns { wide.low.min(least) } else { wide.low };
+        let values = Interval::new(low - slack, wide.high + slack);
+        let most = match self {
+            // Slopes that rise all the way, so that the upper end has the largest.
+            Self::Relu | Self::LeakyRelu | Self::Elu | Self::Softplus if v.high.is_finite() => {
+                slope(v.high)
+            }
+            // Largest where the interval comes nearest to 0.
+            Self::Tanh if v.low > 0.0 && v.low.is_finite() => slope(v.low),
+            Self::Tanh if v.high < 0.0 && v.high.is_finite() => slope(v.high),
+            // On either side of their extremes the slopes of swish and gelu are monotone.
+            Self::Swish | Self::Gelu if v.is_bounded() => {
+                let turn = if self == Self::Swish { 2.4 } else { std::f64::consts::SQRT_2 };
+                let near = |extreme: f64| v.low < extreme + 0.01 && v.high > extreme - 0.01;
+                if near(turn) || near(-turn) {
+                    self.lipschitz()
+                } else {
+                    slope(v.low).max(slope(v.high))
+                }
+            }
+            _ => self.lipschitz(),
+        };
+        (values, most.min(self.lipschitz()))
     }
 
     /// The second derivative at `v`, from the value and the slope there.
@@ -268,6 +337,29 @@ mod tests {
                 let [values, slopes, curvatures] = &mut all;
                 activation.apply_with_curvature(values, slopes, curvatures, &[0.0]);
                 assert!(all.as_flattened().iter().all(|v| v.is_finite()), "{activation:?} of {v}");
+            }
+        }
+    }
+
+    #[test]
+    fn enclosures_hold_values_and_slopes() {
+        let noise = crate::Noise::seed(4);
+        for activation in ALL {
+            for k in 0..2000 {
+                let (a, b) = (3.0 * noise.normal(3 * k), 3.0 * noise.normal(3 * k + 1));
+                let v = Interval::new(a.min(b), a.max(b));
+                let (values, most) = activation.enclose(v);
+                for i in 0..=24 {
+                    let at = v.low + (v.high - v.low) * f64::from(i) / 24.0;
+                    let (value, slope) = with_slope(activation, at);
+                    assert!(values.contains(value), "{activation:?} of {at}: {value}, {values:?}");
+                    assert!(slope.abs() <= most, "{activation:?} at {at}: {slope} over {most}");
+                }
+            }
+            let (values, most) = activation.enclose(Interval::EVERYTHING);
+            assert_eq!(most, activation.lipschitz());
+            for v in [-1e30, -1.2784645, -0.75179, 0.0, 3.0, 1e30] {
+                assert!(values.contains(value(activation, v)), "{activation:?} of {v}");
             }
         }
     }

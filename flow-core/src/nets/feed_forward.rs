@@ -5,6 +5,7 @@ use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
+use crate::lipschitz::{norm, up, Enclosure, Interval};
 use crate::{FlowError, Result, Scalar, Shape};
 
 /// Layers with an activation between them: [`mlp`](Self::mlp) of linear layers on vectors,
@@ -117,6 +118,31 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
 
     fn outputs(&self) -> usize {
         self.split().0.outputs()
+    }
+
+    fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
+        let (mut at, mut before) = (input.to_vec(), 1.0);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (mut weight, map) = layer.linear_map(state, &self.weights);
+            if i == 0 {
+                let seen = map.inputs.saturating_sub(beside);
+                let entries = weight.iter_mut().enumerate();
+                entries.filter(|(k, _)| k % map.inputs >= seen).for_each(|(_, w)| *w = 0.0);
+            }
+            let out = layer.enclose(state, &self.weights, &at);
+            if i + 1 == self.layers.len() {
+                return Enclosure::layered(out, before, weight, map);
+            }
+            let mut slopes = vec![0.0_f64; map.outputs];
+            let each = out.into_iter().enumerate().map(|(k, v)| {
+                let (value, slope) = self.activation.enclose(v);
+                slopes[k % map.outputs] = slopes[k % map.outputs].max(slope);
+                value
+            });
+            at = each.collect();
+            before = up(before * norm::scaled(&weight, map, |row| slopes[row]));
+        }
+        Enclosure::unknown(at.len(), f64::INFINITY)
     }
 
     fn is_lipschitz(&self) -> bool {

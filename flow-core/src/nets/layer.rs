@@ -3,8 +3,9 @@ use super::NetOptions;
 use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::elementwise::{add_bias, add_rows};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::engine::{Builder, Parameter, Pass, Start};
+use crate::engine::{Builder, Parameter, Pass, Start, State};
 use crate::lipschitz::norm::Map;
+use crate::lipschitz::{affine, Interval};
 use crate::nets::LastLayer;
 use crate::Scalar;
 
@@ -111,6 +112,43 @@ impl Layer {
             multiply(out, Into::Replace, patches, weight);
         }
         pass.give(patches);
+    }
+
+    /// The weight in f64, and what it does.
+    pub(crate) fn linear_map<E: Scalar>(
+        &self,
+        state: &State<E>,
+        weights: &Weights,
+    ) -> (Vec<f64>, Map) {
+        let weight = weights.used(state, self.weight);
+        (weight.iter().map(|v| v.as_f64()).collect(), self.map)
+    }
+
+    /// All outputs on a box of inputs, the bias included.
+    pub(crate) fn enclose<E: Scalar>(
+        &self,
+        state: &State<E>,
+        weights: &Weights,
+        input: &[Interval],
+    ) -> Vec<Interval> {
+        let (weight, Map { outputs, inputs, window, .. }) = self.linear_map(state, weights);
+        let bias = state.values.parameter(&self.bias);
+        let columns = inputs * window.taps();
+        // Places of the patches' entries in the image, counted from 1; 0 outside.
+        let places: Vec<usize> = (1..=self.inputs()).collect();
+        let mut patches = vec![0; window.pixels() * columns];
+        window.patches(&places, &mut patches);
+        let mut all = Vec::with_capacity(self.outputs());
+        let mut patch = vec![Interval::ZERO; columns];
+        for pixel in 0..window.pixels() {
+            let places = &patches[pixel * columns..][..columns];
+            for (side, &place) in patch.iter_mut().zip(places) {
+                *side = if place == 0 { Interval::ZERO } else { input[place - 1] };
+            }
+            let out = affine(|i, j| weight[i * columns + j], outputs, &patch, |i| bias[i].as_f64());
+            all.extend(out);
+        }
+        all
     }
 
     /// [`apply`](Self::apply), then the bias.

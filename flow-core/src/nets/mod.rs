@@ -6,6 +6,7 @@
 //! how its last layer starts. Its parameters stand under `net.`.
 
 use crate::engine::{Buffer, Pass, State, Values};
+use crate::lipschitz::{Enclosure, Interval};
 use crate::{Result, Scalar};
 
 mod activation;
@@ -90,6 +91,13 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         let _ = (state, derived_gradient, gradient);
         Ok(())
+    }
+
+    /// All outputs on a box of inputs, with a bound of the Jacobian there by the inputs but the last
+    /// `beside` of each pixel (the context).
+    fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
+        let _ = (state, input, beside);
+        Enclosure::unknown(self.outputs(), self.lipschitz())
     }
 
     /// Whether it has a finite Lipschitz constant at each single weight.

@@ -1,4 +1,5 @@
-use super::Transform;
+use super::{Bent, Transform};
+use crate::lipschitz::Interval;
 use crate::{LogDet, Scalar};
 
 /// `z = x + t`, with the parameter (t).
@@ -39,6 +40,11 @@ impl Transform for Additive {
         for (by_t, &g) in parameters.iter_mut().zip(&*gradient) {
             *by_t = -g;
         }
+    }
+
+    fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
+        let value = if backwards { at - parameters[0] } else { at + parameters[0] };
+        Bent { value, slope: Interval::point(1.0), by_parameters: vec![1.0] }
     }
 }
 

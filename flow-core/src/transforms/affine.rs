@@ -1,5 +1,6 @@
-use super::{features, Transform};
+use super::{features, Bent, Transform};
 use crate::backend::cpu::elementwise::sigmoid;
+use crate::lipschitz::Interval;
 use crate::{FlowError, LogDet, Result, Scalar};
 
 /// The positive factor `g(s)` of an affine map.
@@ -55,6 +56,31 @@ impl Affine {
                     let g = low + range * up;
                     (g, g.ln(), range * up * down / g)
                 });
+            }
+        }
+    }
+}
+
+impl Affine {
+    /// Every factor g(s) on an interval, and an upper bound of |g'(s)| there.
+    fn enclose_scale(&self, s: Interval) -> (Interval, f64) {
+        let point = Interval::point;
+        match self.scale {
+            Scale::Exp => {
+                let g = s.exp();
+                (g, g.high)
+            }
+            Scale::Tanh { limit } => {
+                let bent = (s / point(limit)).tanh();
+                let g = (point(limit) * bent).exp();
+                (g, (g * (point(1.0) - bent.square())).magnitude())
+            }
+            Scale::Sigmoid { low, high, shift } => {
+                let v = s + point(shift);
+                let range = point(high) - point(low);
+                let (up, down) = (v.sigmoid(), (-v).sigmoid());
+                let g = point(low) + range * up;
+                (Interval::new(g.low.max(low), g.high), (range * (up * down)).magnitude())
             }
         }
     }
@@ -163,6 +189,16 @@ impl Transform for Affine {
             *by_x /= g;
             theta[1] = -*by_x;
         }
+    }
+
+    fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
+        let (g, steepness) = self.enclose_scale(parameters[0]);
+        let value = if backwards { (at - parameters[1]) / g } else { at * g + parameters[1] };
+        let x = if backwards { value } else { at };
+        let most = x.magnitude();
+        // 0 times a slope without limit is 0.
+        let by_s = if most == 0.0 || steepness == 0.0 { 0.0 } else { (most * steepness).next_up() };
+        Bent { value, slope: g, by_parameters: vec![by_s, 1.0] }
     }
 }
 

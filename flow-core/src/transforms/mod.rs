@@ -4,6 +4,7 @@
 //! with [`parameters`](Transform::parameters) numbers that a net gives. All work on whole groups of
 //! rows.
 
+use crate::lipschitz::Interval;
 use crate::{LogDet, Result, Scalar};
 
 mod additive;
@@ -72,6 +73,32 @@ pub trait Transform: Send + Sync + 'static {
         gradient: &mut [E],
         log_det: &[E],
     );
+
+    /// The function on an interval of data, or of latents where it goes `backwards`.
+    fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
+        let _ = (at, backwards);
+        Bent::unknown(parameters.len())
+    }
+}
+
+/// What a transform can make of an interval of numbers under intervals of parameters.
+#[derive(Clone, Debug)]
+pub struct Bent {
+    /// Every value on the other side.
+    pub value: Interval,
+    /// Every slope `∂z/∂x` at the data side.
+    pub slope: Interval,
+    /// An upper bound of `|∂z/∂θ|` for each parameter.
+    pub by_parameters: Vec<f64>,
+}
+
+impl Bent {
+    /// Nothing is known of a function of `parameters` numbers.
+    pub fn unknown(parameters: usize) -> Self {
+        let slope = Interval::new(0.0, f64::INFINITY);
+        let by_parameters = vec![f64::INFINITY; parameters];
+        Self { value: Interval::EVERYTHING, slope, by_parameters }
+    }
 }
 
 /// Features of a row in a buffer of `len` numbers in `rows` rows.

@@ -218,6 +218,19 @@ fn block(scope: &Scope<'_>, name: &Ident, fields: &[Field]) -> TokenStream {
             fn facts(&self) -> #krate::Facts {
                 Self::FACTS
             }
+
+            fn amplification(
+                &self,
+                probe: &mut #krate::lipschitz::Probe<'_, #e>,
+            ) -> ::core::result::Result<#krate::lipschitz::Amplification, #krate::FlowError> {
+                let all = #krate::lipschitz::Amplification::ISOMETRY;
+                if #krate::lipschitz::Probe::backwards(probe) {
+                    #(let all = all.then(#krate::lipschitz::Probe::visit(probe, &self.#back)?);)*
+                    return ::core::result::Result::Ok(all);
+                }
+                #(let all = all.then(#krate::lipschitz::Probe::visit(probe, &self.#forth)?);)*
+                ::core::result::Result::Ok(all)
+            }
         }
     }
 }

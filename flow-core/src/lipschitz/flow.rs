@@ -1,0 +1,110 @@
+//! Bounds of whole flows.
+
+use dfdx::prelude::Cpu;
+
+use super::bounds::extremes;
+use super::{Amplification, BlockBound, Bound, Bounds, Interval, Kind, Probe, Region, Scope};
+use crate::engine::to_channels_last;
+use crate::{Architecture, Context, Event, Flow, FlowError, Result, Scalar};
+
+impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
+    /// Upper bounds of how much the flow and its inverse can amplify a change at the points of a
+    /// region (paper "Understanding and mitigating exploding inverses", table 3 and appendix B).
+    ///
+    /// On everything both are Lipschitz constants. On a box of data the forward bound is a Lipschitz
+    /// constant there, and the inverse one says how the inverse amplifies small errors at the images
+    /// of the box's points; on a box of latents the other way round.
+    ///
+    /// ```
+    /// use dfdx::prelude::*;
+    /// use flow_core::lipschitz::Region;
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! {
+    ///     struct Pair: Vector<2> {
+    ///         affine_coupling(scale = sigmoid(0.5, 1.0), net = mlp([16], swish));
+    ///         affine_coupling(scale = sigmoid(0.5, 1.0), net = mlp([16], swish));
+    ///     }
+    /// }
+    ///
+    /// let flow = Pair::<f32>::build(&Cpu::default(), 0)?;
+    /// let bounds = flow.bilipschitz(&Region::cube(-1.0, 1.0))?;
+    /// assert!(bounds.forward.value() < 1.1 && bounds.inverse.value() < 1.4);
+    /// println!("{bounds}");
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A region that does not fit the flow, a flow that is given a context (which wants
+    /// [`bilipschitz_given`](Self::bilipschitz_given)), or weights that no block can use.
+    pub fn bilipschitz(&self, region: &Region) -> Result<Bounds> {
+        if A::Context::SIZE > 0 {
+            let expected = A::Context::SIZE;
+            return Err(FlowError::MissingContext { flow: A::NAME.into(), expected });
+        }
+        self.bounds(region, vec![Vec::new()])
+    }
+
+    /// [`bilipschitz`](Self::bilipschitz) of a flow that is given a context of that region.
+    ///
+    /// # Errors
+    /// As [`bilipschitz`](Self::bilipschitz), or a region of contexts that does not fit.
+    pub fn bilipschitz_given(&self, region: &Region, contexts: &Region) -> Result<Bounds> {
+        let shape = crate::Shape::vector(A::Context::SIZE);
+        let everything = || vec![vec![Interval::EVERYTHING; A::Context::SIZE]];
+        self.bounds(region, contexts.boxes(shape)?.unwrap_or_else(everything))
+    }
+
+    fn bounds(&self, region: &Region, contexts: Vec<Vec<Interval>>) -> Result<Bounds> {
+        let backwards = region.is_of_latents();
+        let shape = if backwards { A::Latent::SHAPE } else { A::Event::SHAPE };
+        let boxes = region.boxes(shape)?;
+        let everywhere = boxes.is_none();
+        let boxes = boxes.unwrap_or_else(|| vec![vec![Interval::EVERYTHING; shape.size()]]);
+        let mut worst: Option<(Amplification, Vec<BlockBound>)> = None;
+        for part in boxes {
+            let mut part = part;
+            to_channels_last(shape, &mut part);
+            for context in &contexts {
+                let (machine, part) = (self.machine(), part.clone());
+                let leaves = &machine.layout().leaves;
+                let mut probe =
+                    Probe::new(machine.state(), leaves, backwards, part, context.clone());
+                let all = probe.visit(machine.blocks())?;
+                let blocks = probe.finish();
+                worst = Some(match worst {
+                    None => (all, blocks),
+                    Some((before, others)) => {
+                        let both = others.into_iter().zip(blocks);
+                        (before.worse(all), both.map(|(a, b)| worse(a, b)).collect())
+                    }
+                });
+            }
+        }
+        let (all, blocks) = worst.unwrap_or((Amplification::ISOMETRY, Vec::new()));
+        let bound = |log: f64, kind: Kind, with_the_probe: bool| {
+            let scope = match (everywhere, with_the_probe) {
+                (true, _) => Scope::Global,
+                (false, true) => Scope::Local,
+                (false, false) => Scope::Pointwise,
+            };
+            Bound { log, scope, kind }
+        };
+        Ok(Bounds {
+            forward: bound(all.forward, all.kind, !backwards),
+            inverse: bound(all.inverse, all.kind, backwards),
+            blocks,
+        })
+    }
+}
+
+fn worse(a: BlockBound, b: BlockBound) -> BlockBound {
+    let sides = [a.input, b.input].into_iter().flatten();
+    let sides: Vec<Interval> = sides.map(|(low, high)| Interval::new(low, high)).collect();
+    BlockBound {
+        path: a.path,
+        own: a.own.worse(b.own),
+        running: a.running.worse(b.running),
+        input: if sides.len() == 2 { extremes(&sides) } else { None },
+    }
+}

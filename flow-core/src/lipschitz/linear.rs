@@ -1,0 +1,136 @@
+//! Linear maps on boxes, and their certified norms in both directions.
+
+use super::{affine, up, Amplification, Interval, Probe};
+use crate::backend::cpu::matrix::{multiply, Into, Matrix};
+use crate::lipschitz::norm::norm;
+use crate::Scalar;
+
+/// The map `y = W x` on every `d` numbers of a row, where the true matrix differs from `weight` by at
+/// most `error` in the Frobenius norm; `inverse` is an approximate inverse of `weight`.
+pub(crate) struct Linear<'a> {
+    pub(crate) weight: &'a [f64],
+    pub(crate) error: f64,
+    pub(crate) inverse: &'a [f64],
+    pub(crate) d: usize,
+}
+
+impl Linear<'_> {
+    /// Carries the probe's box through the map, and bounds the norms of `W` and `W⁻¹`.
+    pub(crate) fn amplification<E: Scalar>(&self, probe: &mut Probe<'_, E>) -> Amplification {
+        let (forward, inverse, defect) = self.norms();
+        let backwards = probe.backwards();
+        let (matrix, share) = if backwards {
+            // x − R z = (I − R W) W⁻¹ z, and the same for the true matrix.
+            (self.inverse, up(defect * inverse))
+        } else {
+            (self.weight, self.error)
+        };
+        for vector in probe.region().chunks_exact_mut(self.d) {
+            let squares = vector.iter().map(|v| v.magnitude() * v.magnitude()).sum::<f64>();
+            let length = squares.sqrt() * (1.0 + 1e-12);
+            let slack = if share == 0.0 { 0.0 } else { up(share * length) };
+            let image = affine(|i, j| matrix[i * self.d + j], self.d, vector, |_| 0.0);
+            let slack = Interval::new(-slack, slack);
+            vector.iter_mut().zip(image).for_each(|(v, image)| *v = image + slack);
+        }
+        Amplification::certified(forward, inverse)
+    }
+
+    /// Upper bounds of `‖W‖`, `‖W⁻¹‖` and `‖I − R W‖`: with the last below 1, `‖W⁻¹‖` is at most
+    /// `‖R‖/(1 − ‖I − R W‖)`.
+    fn norms(&self) -> (f64, f64, f64) {
+        let d = self.d;
+        let forward = up(norm(self.weight, d, d) + self.error);
+        if self.inverse.iter().any(|v| !v.is_finite()) {
+            return (forward, f64::INFINITY, f64::INFINITY);
+        }
+        let mut rest = vec![0.0; d * d];
+        let (r, w) = (Matrix::new(self.inverse, d, d), Matrix::new(self.weight, d, d));
+        multiply(&mut rest, Into::Replace, r, w);
+        rest.iter_mut().for_each(|v| *v = -*v);
+        rest.iter_mut().step_by(d + 1).for_each(|v| *v += 1.0);
+        // Each entry of the product errs by at most (d + 1)·ε·Σ|r||w|, so all together by that
+        // times the product of the Frobenius norms; and R times the error of W.
+        let size = |m: &[f64]| m.iter().map(|v| v * v).sum::<f64>().sqrt() * (1.0 + 1e-12);
+        let (size_r, size_w) = (size(self.inverse), size(self.weight));
+        let rounding = (d + 2) as f64 * f64::EPSILON * (size_r * size_w + 1.0);
+        let defect = up(norm(&rest, d, d) + up(rounding + up(size_r * self.error)));
+        if defect >= 1.0 || defect.is_nan() {
+            return (forward, f64::INFINITY, f64::INFINITY);
+        }
+        let inverse = up(norm(self.inverse, d, d) / (1.0 - defect).next_down());
+        (forward, inverse, defect)
+    }
+}
+
+/// The map `y = x·scale + shift`, feature by feature at every pixel, on the probe's box.
+pub(crate) fn scale_and_shift<E: Scalar>(
+    probe: &mut Probe<'_, E>,
+    features: usize,
+    map: impl Fn(usize) -> (Interval, Interval),
+) -> Amplification {
+    let backwards = probe.backwards();
+    let maps: Vec<_> = (0..features).map(map).collect();
+    for vector in probe.region().chunks_exact_mut(features) {
+        for (v, &(scale, shift)) in vector.iter_mut().zip(&maps) {
+            *v = if backwards { (*v - shift) / scale } else { *v * scale + shift };
+        }
+    }
+    let most = maps.iter().map(|(scale, _)| scale.magnitude()).fold(0.0, f64::max);
+    let inverse = maps.iter().map(|(scale, _)| scale.recip().magnitude()).fold(0.0, f64::max);
+    Amplification::certified(most, inverse)
+}
+
+/// The 2 × 2 matrix `[[1, 0], [m, g]]` of the blocks' norms of a coupling's Jacobian: its norm bounds
+/// that of the Jacobian. With `t = 1 + m² + g²` it is `√((t + √(t² − 4g²))/2)`.
+pub(crate) fn coupled(m: f64, g: f64) -> f64 {
+    if !(m.is_finite() && g.is_finite()) {
+        return f64::INFINITY;
+    }
+    // Relative to the largest, so that no square overflows.
+    let size = m.max(g).max(1.0);
+    let (one, m, g) = (1.0 / size, m / size, g / size);
+    let t = one * one + m * m + g * g;
+    // t² − 4g² = ((1 − g)² + m²)((1 + g)² + m²), without cancellation.
+    let root = (((one - g).powi(2) + m * m) * ((one + g).powi(2) + m * m)).sqrt();
+    size * (0.5 * (t + root)).sqrt() * (1.0 + 16.0 * f64::EPSILON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Noise;
+
+    #[test]
+    fn the_norm_of_two_by_two_is_that_of_its_singular_value() {
+        assert!((coupled(0.0, 1.0) - 1.0).abs() < 1e-14);
+        assert!((coupled(1.0, 1.0) - (1.0 + 5.0_f64.sqrt()) / 2.0).abs() < 1e-14);
+        assert!((coupled(0.0, 3.0) - 3.0).abs() < 1e-14);
+        assert!(coupled(1e200, 1e-200) >= 1e200 && coupled(1e200, 1.0).is_finite());
+        for k in 0..1000 {
+            let noise = Noise::seed(k);
+            let (m, g) = (noise.normal(0).abs(), noise.normal(1).abs());
+            for i in 0..32 {
+                let (s, c) = (f64::from(i) * 0.1).sin_cos();
+                assert!((c * c + (m * c + g * s).powi(2)).sqrt() <= coupled(m, g));
+            }
+            // Never above the published max(1, c) + M.
+            assert!(coupled(m, g) <= g.max(1.0) + m + 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_norms_of_a_known_matrix_are_close_and_above() {
+        // A rotation times diag(4, 0.25).
+        let (s, c) = 0.7_f64.sin_cos();
+        let weight = [4.0 * c, -0.25 * s, 4.0 * s, 0.25 * c];
+        let inverse = [c / 4.0, s / 4.0, -4.0 * s, 4.0 * c];
+        let linear = Linear { weight: &weight, error: 0.0, inverse: &inverse, d: 2 };
+        let (forward, backward, defect) = linear.norms();
+        assert!((4.0..4.0 * 1.006).contains(&forward) && (4.0..4.0 * 1.006).contains(&backward));
+        assert!(defect < 1e-13);
+        let wrong = [0.0; 4];
+        let singular = Linear { weight: &weight, error: 0.0, inverse: &wrong, d: 2 };
+        assert_eq!(singular.norms().1, f64::INFINITY);
+    }
+}

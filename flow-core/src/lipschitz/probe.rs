@@ -1,0 +1,103 @@
+//! A box on its way through a flow.
+
+use super::bounds::{extremes, Amplification, BlockBound};
+use super::Interval;
+use crate::engine::{Buffers, Derived, Parameter, State};
+use crate::{Block, Result, Scalar};
+
+/// Carries a box through the blocks of a flow and asks each how much it can amplify a change there.
+///
+/// It goes from the data to the latents or [backwards](Self::backwards). A leaf reads the
+/// [`region`](Self::region), the box of what it takes (of what it gives, where the probe goes
+/// backwards), and leaves a box that holds everything that it makes of that; the engine's order of
+/// entries, images channels last. A composite [visits](Self::visit) its children in their order, or
+/// in the reverse order where the probe goes backwards.
+pub struct Probe<'a, E: Scalar> {
+    state: &'a State<E>,
+    leaves: &'a [String],
+    /// The leaf that comes next; backwards, the one after it.
+    leaf: usize,
+    backwards: bool,
+    region: Vec<Interval>,
+    context: Vec<Interval>,
+    running: Amplification,
+    records: Vec<BlockBound>,
+}
+
+impl<'a, E: Scalar> Probe<'a, E> {
+    pub(crate) fn new(
+        state: &'a State<E>,
+        leaves: &'a [String],
+        backwards: bool,
+        region: Vec<Interval>,
+        context: Vec<Interval>,
+    ) -> Self {
+        let leaf = if backwards { leaves.len() } else { 0 };
+        let (running, records) = (Amplification::ISOMETRY, Vec::new());
+        Self { state, leaves, leaf, backwards, region, context, running, records }
+    }
+
+    /// Whether it goes from the latents to the data.
+    pub fn backwards(&self) -> bool {
+        self.backwards
+    }
+
+    /// The box: every entry of a row. [`Interval::EVERYTHING`] where nothing is known.
+    pub fn region(&mut self) -> &mut Vec<Interval> {
+        &mut self.region
+    }
+
+    /// The box of the context.
+    pub fn context(&self) -> &[Interval] {
+        &self.context
+    }
+
+    /// The weights.
+    pub fn state(&self) -> &'a State<E> {
+        self.state
+    }
+
+    /// A parameter's numbers.
+    pub fn parameter(&self, slot: &Parameter) -> &'a [E] {
+        self.state.values.parameter(slot)
+    }
+
+    /// A buffer's numbers.
+    pub fn buffer(&self, slot: &Buffers) -> &'a [E] {
+        self.state.values.buffer(slot)
+    }
+
+    /// What [`Block::prepare`] computed.
+    pub fn derived(&self, slot: &Derived) -> &'a [E] {
+        slot.of(&self.state.derived)
+    }
+
+    /// Nothing is known of what a block makes of the box.
+    pub fn lose_region(&mut self) {
+        self.region.fill(Interval::EVERYTHING);
+    }
+
+    /// Asks a block.
+    pub fn visit<B: Block<E>>(&mut self, block: &B) -> Result<Amplification> {
+        if B::COMPOSITE {
+            return block.amplification(self);
+        }
+        if self.backwards {
+            self.leaf -= 1;
+        }
+        let input = extremes(&self.region);
+        // What the architecture says holds too, and may be less.
+        let own = block.amplification(self)?.or(Amplification::architectural(block.facts()));
+        self.running = self.running.then(own);
+        let path = self.leaves[self.leaf].clone();
+        self.records.push(BlockBound { path, own, running: self.running, input });
+        if !self.backwards {
+            self.leaf += 1;
+        }
+        Ok(own)
+    }
+
+    pub(crate) fn finish(self) -> Vec<BlockBound> {
+        self.records
+    }
+}
