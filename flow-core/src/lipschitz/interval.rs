@@ -196,7 +196,7 @@ mod tests {
 
     /// Points of an interval, its ends among them.
     fn points(i: Interval) -> impl Iterator<Item = f64> {
-        (0..=16).map(move |k| i.low + (i.high - i.low) * f64::from(k) / 16.0)
+        (0..=16).map(move |k| (i.low + (i.high - i.low) * f64::from(k) / 16.0).min(i.high))
     }
 
     #[test]
