@@ -1,5 +1,7 @@
 //! What the examples share: options on the command line, and where they write.
 
+pub mod two_sample;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::path::PathBuf;

@@ -253,8 +253,6 @@ pub(crate) struct Arguments(pub(crate) Vec<(&'static catalog::Argument, Given)>)
 pub(crate) struct Given {
     pub(crate) value: Resolved,
     pub(crate) place: Place,
-    /// By the user, not by default.
-    pub(crate) written: bool,
 }
 
 pub(crate) enum Resolved {

@@ -118,14 +118,15 @@ mod tests;
 /// error.
 ///
 /// **Scales.** `exp`: exp(s). `tanh(limit)`: exp(limit·tanh(s/limit)). `sigmoid(low, high, shift =
-/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`.
+/// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m)`, in couplings.
 ///
 /// **Nets.** `mlp([widths], activation)` on vectors, `conv([kernels], hidden, activation)` on
 /// images, `resnet(blocks, hidden, activation)` on both, `made([widths], activation)` in
 /// autoregressive blocks, each with `zero_init = true` (the last layer starts at zero, so that the
 /// block starts near the identity) and `lipschitz = c` (a certified bound on the whole net); or
-/// `use Module` for a dfdx module. Activations: `relu`, `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`,
-/// `softplus`.
+/// `use Module` for a dfdx module. A `resnet` takes `attention = true`: its blocks gate their
+/// channels by what they see of the whole image, which no `lipschitz` bounds. Activations: `relu`,
+/// `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`, `softplus`.
 ///
 /// # Attributes
 ///

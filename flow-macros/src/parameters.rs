@@ -61,8 +61,7 @@ pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Opti
         }
         Id::MaskedAutoregressive | Id::InverseAutoregressive => {
             let outputs = d.checked_mul(each(block)?)?;
-            net(arguments.net(), input, d.checked_add(context)?, outputs)?
-                .checked_add(hats(arguments, d)?)
+            net(arguments.net(), input, d.checked_add(context)?, outputs)
         }
         Id::Residual => net(arguments.net(), input, d.checked_add(context)?, d),
         Id::Ode => net(arguments.net(), input, d.checked_add(context)?.checked_add(1)?, d),
@@ -153,8 +152,14 @@ fn net(net: &Net, input: &Shape, inputs: u64, outputs: u64) -> Option<u64> {
             let (blocks, hidden) =
                 (arguments.count("blocks").value?, arguments.count("hidden").value?);
             let kernel = if matches!(input, Shape::Image(_)) { 3 } else { 1 };
-            let inner = layer(hidden, hidden, kernel)?.checked_mul(2)?.checked_mul(blocks)?;
-            sum([layer(inputs, hidden, 1), Some(inner), layer(hidden, outputs, 1)].into_iter())
+            let mut block = layer(hidden, hidden, kernel)?.checked_mul(2)?;
+            if arguments.flag("attention") {
+                let between = (hidden / 4).max(1);
+                let gates = layer(hidden, between, 1)?.checked_add(layer(between, hidden, 1)?)?;
+                block = block.checked_add(gates)?;
+            }
+            let inner = block.checked_mul(blocks);
+            sum([layer(inputs, hidden, 1), inner, layer(hidden, outputs, 1)].into_iter())
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 use flow_core::prelude::*;
-use flow_core::{Architecture, Unconditional};
+use flow_core::{Architecture, Invertible, Unconditional};
 use flow_tests::numeric;
 
 flow! {
@@ -41,7 +41,10 @@ fn density<A: Architecture<f64, Context = Unconditional>>(flow: &Flow64<A>, x: &
 }
 
 /// The density adds up to 1, and the share of samples below a point is its integral up to there.
-fn check<A: Architecture<f64, Event = Vector<1>, Context = Unconditional>>(mut flow: Flow64<A>) {
+fn check<A>(mut flow: Flow64<A>)
+where
+    A: Architecture<f64, Event = Vector<1>, Context = Unconditional> + Invertible,
+{
     disturb(&mut flow);
     const STEP: f64 = 2e-3;
     let grid: Vec<f64> = (0..100_000).map(|i| -100.0 + STEP * (f64::from(i) + 0.5)).collect();

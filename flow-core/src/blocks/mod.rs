@@ -23,6 +23,7 @@
 //! ```
 
 mod actnorm;
+mod autoregressive;
 mod coupling;
 pub mod curves;
 mod dense;
@@ -32,6 +33,7 @@ mod elementwise;
 mod features;
 mod haar;
 mod householder;
+mod inverted;
 mod invertible_conv;
 mod level;
 mod linear_dense;
@@ -57,12 +59,14 @@ mod sylvester;
 mod triangular;
 
 pub use actnorm::ActNorm;
+pub use autoregressive::MaskedAutoregressive;
 pub use coupling::Coupling;
 pub use diagonal::Diagonal;
 pub use dual_coupling::DualCoupling;
 pub use elementwise::Elementwise;
 pub use haar::Haar;
 pub use householder::Householder;
+pub use inverted::Inverted;
 pub use invertible_conv::InvertibleConv;
 pub use level::{LastLevel, Level};
 pub use linear_dense::LinearDense;

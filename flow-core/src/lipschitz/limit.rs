@@ -78,20 +78,17 @@ impl Limit {
 
     /// Computes the weights as they are used.
     pub(crate) fn prepare<E: Scalar>(&self, numbers: &[Vec<E>], derived: &mut [E]) {
+        if self.is_kept(numbers) {
+            self.factor.of_mut(derived)[0] = E::one();
+            for (weight, numbers) in self.weights.iter().zip(numbers) {
+                weight.scaled.of_mut(derived).copy_from_slice(numbers);
+            }
+            return;
+        }
         let found = self.weights.iter().zip(numbers);
         let (bounds, directions): (Vec<f64>, Vec<Vec<f64>>) =
             found.map(|(weight, numbers)| norm::norm_and_direction(numbers, weight.map)).unzip();
-        let mut product = 1.0;
-        for part in &self.parts {
-            match part {
-                Part::Layer { weight, gain } => product *= gain * bounds[*weight],
-                Part::Skip { weights, gain } => {
-                    let inner = weights.iter().map(|&i| bounds[i]).product::<f64>() * gain;
-                    product *= 1.0 + inner;
-                }
-            }
-        }
-        let factor = self.factor(product, E::epsilon().as_f64());
+        let factor = self.factor(self.product(&bounds), E::epsilon().as_f64());
         self.factor.of_mut(derived)[0] = E::of(factor);
         for (i, weight) in self.weights.iter().enumerate() {
             let (elasticity, factor) = self.role(i, &bounds, factor);
@@ -100,6 +97,28 @@ impl Limit {
             let scaled = weight.scaled.of_mut(derived).iter_mut();
             scaled.zip(&numbers[i]).for_each(|(v, &w)| *v = w * E::of(factor));
         }
+    }
+
+    /// Whether rough bounds tell that nothing needs to be scaled: for convolutions they are much
+    /// cheaper, and mostly enough while a last layer is near its start at zero.
+    fn is_kept<E: Scalar>(&self, numbers: &[Vec<E>]) -> bool {
+        if self.weights.iter().all(|weight| weight.map.window.kernel == 1) {
+            return false;
+        }
+        let found = self.weights.iter().zip(numbers);
+        let bounds = found.map(|(weight, numbers)| norm::rough(numbers, weight.map));
+        self.factor(self.product(&bounds.collect::<Vec<_>>()), 0.0) == 1.0
+    }
+
+    /// P.
+    fn product(&self, bounds: &[f64]) -> f64 {
+        let part = |part: &Part| match part {
+            Part::Layer { weight, gain } => gain * bounds[*weight],
+            Part::Skip { weights, gain } => {
+                1.0 + weights.iter().map(|&i| bounds[i]).product::<f64>() * gain
+            }
+        };
+        self.parts.iter().map(part).product()
     }
 
     /// Eᵢ, and the factor at which the weight is used.

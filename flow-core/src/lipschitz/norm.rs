@@ -1,4 +1,4 @@
-//! Certified bounds on the spectral norm of a matrix.
+//! Certified bounds on the spectral norm of a matrix, and of what the weight of a layer does.
 //!
 //! Gram iteration (Delattre et al. 2023, "Efficient bound of Lipschitz constant for convolutional
 //! layers by Gram iteration"): with Q₁ = WᵀW and Qⱼ₊₁ = QⱼᵀQⱼ, ‖W‖ = ‖Qₖ‖^(1/2ᵏ) ≤
@@ -14,6 +14,8 @@
 //! From the bound ‖Q‖ ≤ ‖Q‖_F on the last Q these lead backwards to one on ‖W‖. The few operations
 //! of that way are rounded up.
 
+use super::convolution;
+use super::rounding::{back, frobenius, gamma, normalize, power_of_two, squarings, up, Step, ETA};
 use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::Scalar;
@@ -44,9 +46,6 @@ impl Map {
     }
 }
 
-/// The least subnormal number.
-const ETA: f64 = 5e-324;
-
 /// An upper bound on the spectral norm of a row-major matrix, within 0.5 % of it but for rounding.
 /// Infinite where an entry is not finite.
 #[cfg(test)]
@@ -60,21 +59,25 @@ pub(crate) fn norm<E: Scalar>(weights: &[E], rows: usize, columns: usize) -> f64
 /// derivative `W(WᵀW)ᵖ⁻¹/tr((WᵀW)ᵖ)`. The power p − 1 is 1 + 2 + 4 + …: the product of all Qⱼ. The
 /// derivative times W sums to 1, which settles the scale.
 ///
-/// A convolution's bound is its kernel's side k times that of its matrix: each pixel lies in at most
-/// k² patches (Tsuzuku, Sato and Sugiyama 2018, "Lipschitz-margin training", section 5.2).
+/// For a convolution see [`convolution`].
 pub(crate) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Vec<f64>) {
+    if map.window.kernel > 1 {
+        return convolution::norm_and_direction(weights, map);
+    }
     let mut direction = vec![0.0; weights.len()];
-    let columns = map.inputs * map.window.taps();
-    let bound = gram(weights, map.outputs, columns, Some(&mut direction));
-    (up(map.window.kernel as f64 * bound), direction)
+    let bound = gram(weights, map.outputs, map.inputs, Some(&mut direction));
+    (bound, direction)
 }
 
-/// One Gram step on the way back from the last bound.
-struct Step {
-    /// Bounds ‖Q‖² − ‖G‖.
-    rounding: f64,
-    /// G = 2^exponent · Qⱼ₊₁.
-    exponent: i32,
+/// A bound that is cheap for a convolution, and up to its kernel's side k too large: k times that of
+/// its matrix, since each pixel lies in at most k² patches (Tsuzuku, Sato and Sugiyama 2018,
+/// "Lipschitz-margin training", section 5.2).
+pub(crate) fn rough<E: Scalar>(weights: &[E], map: Map) -> f64 {
+    let bound = gram(weights, map.outputs, map.inputs * map.window.taps(), None);
+    match map.window.kernel {
+        1 => bound,
+        kernel => up(kernel as f64 * bound),
+    }
 }
 
 fn gram<E: Scalar>(
@@ -103,13 +106,12 @@ fn gram<E: Scalar>(
         let mut g = vec![0.0; side * side];
         let at = Matrix::new(&q, height, side);
         multiply(&mut g, Into::Replace, at.t(), at);
-        let (m, n) = (height as f64, side as f64);
-        let gamma = up(m * f64::EPSILON / 2.0 / (1.0 - m * f64::EPSILON));
         let whole = frobenius(&q);
-        let rounding = up(up(gamma * up(whole * whole)) + up(n * m * ETA));
+        let underflow = up((side * height) as f64 * ETA);
+        let rounding = up(up(gamma(height) * up(whole * whole)) + underflow);
         // An entry of the diagonal is at least 1/4, so G is not zero.
         let exponent = normalize(&mut g).unwrap_or(0);
-        steps.push(Step { rounding, exponent });
+        steps.push(Step { side, rounding, exponent });
         if let Some((power, spare)) = &mut product {
             let by = Matrix::new(&g, side, side);
             multiply(spare, Into::Replace, Matrix::new(power, tall, side), by);
@@ -120,11 +122,7 @@ fn gram<E: Scalar>(
         height = side;
     }
 
-    let mut bound = frobenius(&q);
-    for step in steps.iter().rev() {
-        let g = power_of_two(up(bound + up(side as f64 * ETA)), step.exponent);
-        bound = up(up(g + step.rounding).sqrt());
-    }
+    let bound = back(&steps, frobenius(&q));
     if let (Some(direction), Some((power, _))) = (direction, product) {
         let at = |i: usize| if flipped { i % columns * side + i / columns } else { i };
         let scale: f64 = weights.iter().enumerate().map(|(i, v)| power[at(i)] * v.as_f64()).sum();
@@ -135,44 +133,6 @@ fn gram<E: Scalar>(
     // The scaling of W itself: entries that vanished, and a bound among the subnormal numbers.
     let vanished = up((tall as f64 * side as f64).sqrt() * ETA);
     up(power_of_two(up(bound + vanished), exponent))
-}
-
-/// Squarings after which the Frobenius norm is within 0.5 % of the spectral one at any spectrum:
-/// the least k with n^(1/2ᵏ⁺¹) ≤ 1.005.
-fn squarings(side: usize) -> u32 {
-    let order = (side as f64).ln() / 0.005;
-    order.max(2.0).log2().ceil() as u32 - 1
-}
-
-/// Scales by a power of two so that the largest entry lies in [1/2, 1), and returns the exponent
-/// that leads back; none for zeros.
-fn normalize(values: &mut [f64]) -> Option<i32> {
-    let most = values.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
-    if most == 0.0 {
-        return None;
-    }
-    let (_, exponent) = libm::frexp(most);
-    values.iter_mut().for_each(|v| *v = power_of_two(*v, -exponent));
-    Some(exponent)
-}
-
-/// `v·2^exponent`, exact but for over- and underflow.
-fn power_of_two(v: f64, exponent: i32) -> f64 {
-    libm::scalbn(v, exponent)
-}
-
-/// An upper bound on the Frobenius norm, for entries at most 1.
-fn frobenius(values: &[f64]) -> f64 {
-    let sum: f64 = values.iter().map(|v| v * v).sum();
-    let m = values.len() as f64;
-    // Rounded products and sums lose at most a share γ, and η for each that underflows.
-    let lost = 1.0 + up(m * f64::EPSILON);
-    up(up(up(sum + up(m * ETA)) * up(lost)).sqrt())
-}
-
-/// At least the exact result of one operation on numbers ≥ 0 that gave `v`.
-fn up(v: f64) -> f64 {
-    v * (1.0 + f64::EPSILON) + ETA
 }
 
 #[cfg(test)]

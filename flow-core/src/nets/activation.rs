@@ -89,6 +89,16 @@ impl Activation {
         with_kernel!(self, f => kernel::map_biased_with_slope(values, slopes, bias, f));
     }
 
+    /// As [`apply`](Self::apply) where each unit has a row of its own, and so each row its bias;
+    /// writes the slopes where `slopes` is not empty.
+    pub(crate) fn apply_by_unit<E: Scalar>(self, values: &mut [E], slopes: &mut [E], bias: &[E]) {
+        if slopes.is_empty() {
+            with_kernel!(self, f => kernel::map_biased_rows(values, bias, |v| f(v).0));
+        } else {
+            with_kernel!(self, f => kernel::map_biased_rows_with_slope(values, slopes, bias, f));
+        }
+    }
+
     /// As [`apply_with_slope`](Self::apply_with_slope), and writes the second derivatives; at a
     /// kink, 0.
     pub(crate) fn apply_with_curvature<E: Scalar>(

@@ -1,4 +1,4 @@
-use super::weights::Weights;
+use super::weights::{Mask, Weights};
 use super::NetOptions;
 use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::elementwise::{add_bias, add_rows};
@@ -29,14 +29,13 @@ pub(crate) struct Place<'a> {
 }
 
 impl Layer {
-    /// A layer under the open path, with its weight in `weights`. `mask` tells for
-    /// `(output, input)` whether the entry of the weight counts.
+    /// A layer under the open path, with its weight in `weights`.
     pub(crate) fn new<E: Scalar>(
         builder: &mut Builder<E>,
         weights: &mut Weights,
         (inputs, outputs): (usize, usize),
         place: Place<'_>,
-        mask: Option<&dyn Fn(usize, usize) -> bool>,
+        mask: Option<Mask<'_>>,
     ) -> Self {
         let window = place.window.unwrap_or(Window::POINT);
         let map = Map { outputs, inputs, window, image: place.window.is_some() };
@@ -69,7 +68,21 @@ impl Layer {
         pass.parameter(&self.bias)
     }
 
-    fn matrix<'a, E: Scalar>(&self, pass: &Pass<'a, E>, weights: &Weights) -> Matrix<'a, E> {
+    /// Where that lies.
+    pub(crate) fn bias_slot(&self) -> &Parameter {
+        &self.bias
+    }
+
+    /// The index of its weight.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    pub(crate) fn matrix<'a, E: Scalar>(
+        &self,
+        pass: &Pass<'a, E>,
+        weights: &Weights,
+    ) -> Matrix<'a, E> {
         let columns = self.map.inputs * self.map.window.taps();
         Matrix::new(weights.used(pass.state(), self.weight), self.map.outputs, columns)
     }

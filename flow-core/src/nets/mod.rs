@@ -9,10 +9,13 @@ use crate::engine::{Buffer, Pass, State, Values};
 use crate::{Result, Scalar};
 
 mod activation;
+mod attention;
 mod dfdx_net;
 mod feed_forward;
 mod layer;
+mod made;
 mod mexican_hat;
+mod resnet;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -20,7 +23,10 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
+pub(crate) use made::Activations;
+pub use made::Made;
 pub use mexican_hat::MexicanHat;
+pub use resnet::ResNet;
 
 /// How the outputs of a conditioner's last layer start.
 #[derive(Clone, Copy)]
@@ -38,7 +44,9 @@ pub struct NetOptions {
     pub zero_init: bool,
     /// A Lipschitz constant that the whole net keeps at every weight: where the product P of the
     /// certified norms of its weights and of its activations' constants is more, the weights of the
-    /// n layers that everything passes are used times (c/P)^(1/n).
+    /// n layers that everything passes are used times (c/P)^(1/n). A residual net's blocks have a
+    /// way past them: with layers a and b between activations of constant L each stands in P as
+    /// 1 + L²·‖a‖·‖b‖, and n is 2.
     pub lipschitz: Option<f64>,
     /// Trains direction and length of each row of a weight apart: `W = g·v/‖v‖` with `weight_g`
     /// and `weight_v` (Salimans and Kingma 2016, "Weight normalization").

@@ -7,8 +7,8 @@ use crate::lipschitz::norm::Map;
 use crate::{Result, Scalar};
 
 /// The weights of a net, from the numbers that are trained to the matrices that its layers multiply
-/// with: masked, weight-normalised, brought from PyTorch's order of a kernel to that of the patches,
-/// and scaled down where the net must keep a Lipschitz constant.
+/// with: masked and sorted, weight-normalised, brought from PyTorch's order of a kernel to that of the
+/// patches, and scaled down where the net must keep a Lipschitz constant.
 ///
 /// The chain is `parameter → shaped → scaled`, and a link that would change nothing is left out.
 #[derive(Clone, Debug)]
@@ -16,6 +16,24 @@ pub(crate) struct Weights {
     options: NetOptions,
     list: Vec<Weight>,
     limit: Option<Limit>,
+}
+
+/// A weight of which not every entry counts.
+pub(crate) struct Mask<'a> {
+    /// Whether the entry of `(output, input)` counts.
+    pub(crate) kept: &'a dyn Fn(usize, usize) -> bool,
+    /// The row of the matrix that each output has.
+    pub(crate) rows: Vec<usize>,
+    /// The column of the matrix that each input has.
+    pub(crate) columns: Vec<usize>,
+}
+
+/// Which entries of a parameter count, and where its rows and columns stand in the matrix.
+#[derive(Clone, Debug)]
+struct Masked {
+    kept: Vec<bool>,
+    rows: Vec<usize>,
+    columns: Vec<usize>,
 }
 
 /// One matrix `[outputs, kernel·kernel·inputs]`.
@@ -27,8 +45,7 @@ struct Weight {
     /// The length of each row, where the weight is normalised (Salimans and Kingma 2016, "Weight
     /// normalization", equation 2).
     length: Option<Parameter>,
-    /// Which entries count; all where there is none.
-    mask: Option<Vec<bool>>,
+    mask: Option<Masked>,
     map: Map,
     shaped: Option<Derived>,
 }
@@ -39,14 +56,13 @@ impl Weights {
     }
 
     /// Adds the weight of a layer under the open path, and returns its index. `start` gives the
-    /// limit of a uniform start for each row, 0 where a row starts at zero; `mask` tells for
-    /// `(output, input)` whether the entry counts.
+    /// limit of a uniform start for each row, 0 where a row starts at zero.
     pub(crate) fn add<E: Scalar>(
         &mut self,
         builder: &mut Builder<E>,
         map: Map,
         start: impl Fn(usize) -> f64,
-        mask: Option<&dyn Fn(usize, usize) -> bool>,
+        mask: Option<Mask<'_>>,
     ) -> usize {
         let Map { outputs, inputs, window, image } = map;
         let taps = window.taps();
@@ -66,14 +82,15 @@ impl Weights {
                 E::of((2.0 * noise.uniform(i as u64) - 1.0) * limit)
             })
             .collect();
-        let mask = mask.map(|keep| {
-            let entry = |i: usize| keep(i / columns, i % columns / taps);
-            (0..outputs * columns).map(entry).collect::<Vec<bool>>()
+        let mask = mask.map(|mask| {
+            let entry = |i: usize| (mask.kept)(i / columns, i % columns);
+            let kept = (0..outputs * columns).map(entry).collect();
+            Masked { kept, rows: mask.rows, columns: mask.columns }
         });
         let length = normalised.then(|| {
             let lengths = (0..outputs).map(|row| {
                 let at = row * columns..(row + 1) * columns;
-                let kept = |i: &usize| mask.as_ref().is_none_or(|mask| mask[*i]);
+                let kept = |i: &usize| mask.as_ref().is_none_or(|mask| mask.kept[*i]);
                 let squares = at.filter(kept).map(|i| numbers[i].as_f64().powi(2)).sum::<f64>();
                 E::of(if start(row) == 0.0 { 0.0 } else { squares.sqrt() })
             });
@@ -170,17 +187,23 @@ impl Weight {
         }
     }
 
+    /// Numbers of an output.
+    fn columns(&self) -> usize {
+        self.map.inputs * self.map.window.taps()
+    }
+
     /// Where an entry of the parameter stands in the matrix: kernels are `[inputs, taps]` in the
-    /// parameter and `[taps, inputs]` in a row.
-    fn place(&self, entry: usize) -> usize {
-        let (inputs, taps) = (self.map.inputs, self.map.window.taps());
-        let columns = inputs * taps;
-        let (row, column) = (entry / columns, entry % columns);
-        row * columns + column % taps * inputs + column / taps
+    /// parameter and `[taps, inputs]` in a row. No kernel has a mask.
+    fn place(&self, row: usize, column: usize) -> usize {
+        let (inputs, taps, columns) = (self.map.inputs, self.map.window.taps(), self.columns());
+        match &self.mask {
+            Some(mask) => mask.rows[row] * columns + mask.columns[column],
+            None => row * columns + column % taps * inputs + column / taps,
+        }
     }
 
     fn kept(&self, entry: usize) -> bool {
-        self.mask.as_ref().is_none_or(|mask| mask[entry])
+        self.mask.as_ref().is_none_or(|mask| mask.kept[entry])
     }
 
     /// `length / ‖row‖` of a row of directions, 1 where the weight is not normalised.
@@ -191,7 +214,7 @@ impl Weight {
 
     /// The norm of what counts of a row.
     fn norm<E: Scalar>(&self, values: &Values<E>, row: usize) -> E {
-        let columns = self.parameter.len() / self.map.outputs;
+        let columns = self.columns();
         let numbers = values.parameter(&self.parameter);
         let kept = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
         let squares = kept.map(|i| numbers[i] * numbers[i]).sum::<E>();
@@ -201,13 +224,15 @@ impl Weight {
 
     fn shape<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
         let Some(shaped) = &self.shaped else { return };
-        let columns = self.parameter.len() / self.map.outputs.max(1);
+        let columns = self.columns();
         let out = shaped.of_mut(derived);
         let numbers = values.parameter(&self.parameter);
         for row in 0..self.map.outputs {
             let stretch = self.stretch(values, row);
-            for i in row * columns..(row + 1) * columns {
-                out[self.place(i)] = if self.kept(i) { stretch * numbers[i] } else { E::zero() };
+            for column in 0..columns {
+                let i = row * columns + column;
+                let value = if self.kept(i) { stretch * numbers[i] } else { E::zero() };
+                out[self.place(row, column)] = value;
             }
         }
     }
@@ -215,22 +240,25 @@ impl Weight {
     /// Carries the gradient by the matrix on to the parameters. With `W = g·v/‖v‖` that by `g` is
     /// `⟨G, v⟩/‖v‖`, and that by `v` is `g/‖v‖·(G − v·⟨G, v⟩/‖v‖²)`.
     fn finish<E: Scalar>(&self, values: &Values<E>, by_matrix: &[E], gradient: &mut [E]) {
-        let columns = self.parameter.len() / self.map.outputs.max(1);
+        let columns = self.columns();
         let numbers = values.parameter(&self.parameter);
         for row in 0..self.map.outputs {
-            let entries = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
+            let start = row * columns;
+            let entries = (0..columns).filter(|column| self.kept(start + column));
             let (mut stretch, mut along) = (E::one(), E::zero());
             if let Some(length) = &self.length {
                 let norm = self.norm(values, row);
                 stretch = values.parameter(length)[row] / norm;
-                let product = entries.clone().map(|i| by_matrix[self.place(i)] * numbers[i]);
+                let product =
+                    entries.clone().map(|i| by_matrix[self.place(row, i)] * numbers[start + i]);
                 let by_length = product.sum::<E>() / norm;
                 length.of_mut(gradient)[row] += by_length;
                 along = by_length / norm;
             }
             let by_parameter = self.parameter.of_mut(gradient);
             for i in entries {
-                by_parameter[i] += stretch * (by_matrix[self.place(i)] - along * numbers[i]);
+                let by_entry = by_matrix[self.place(row, i)] - along * numbers[start + i];
+                by_parameter[start + i] += stretch * by_entry;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What all charts share: a window on the plane, and axes.
 
-use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::chart::{ChartBuilder, ChartContext, SeriesLabelPosition};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{BitMapBackend, Cartesian2d, IntoFont, TextStyle};
 use plotters::style::{Color, WHITE};
@@ -100,6 +100,7 @@ pub(super) fn chart<'a, 'b>(
 /// Axes with numbers and names, and a grid where wanted.
 pub(super) fn axes(chart: &mut Chart<'_, '_>, names: [&str; 2], grid: bool) -> Drawn {
     let line = if grid { FAINT.to_rgba() } else { WHITE.mix(0.0) };
+    let (x, y) = (chart.x_range(), chart.y_range());
     chart
         .configure_mesh()
         .axis_style(INK.stroke_width(SCALE))
@@ -113,10 +114,32 @@ pub(super) fn axes(chart: &mut Chart<'_, '_>, names: [&str; 2], grid: bool) -> D
         .y_labels(9)
         .x_desc(names[0])
         .y_desc(names[1])
-        .x_label_formatter(&|value| number(*value))
-        .y_label_formatter(&|value| number(*value))
+        .x_label_formatter(&|value| number(on_axis(*value, x.end - x.start)))
+        .y_label_formatter(&|value| number(on_axis(*value, y.end - y.start)))
         .draw()?;
     Ok(())
+}
+
+/// The names of all series that have one, in the upper right corner.
+pub(super) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .legend_area_size(px(28))
+        .margin(px(10))
+        .label_font(text(18))
+        .background_style(WHITE.mix(0.85))
+        .border_style(FAINT)
+        .draw()?;
+    Ok(())
+}
+
+/// A tick's place, 0 where rounding alone keeps it from that.
+fn on_axis(value: f64, length: f64) -> f64 {
+    match value.abs() < 1e-9 * length {
+        true => 0.0,
+        false => value,
+    }
 }
 
 /// A tick's number without needless digits.
@@ -156,6 +179,12 @@ mod tests {
         ] {
             assert_eq!(number(value), want, "{value}");
         }
+    }
+
+    #[test]
+    fn the_tick_at_0_is_exact() {
+        assert_eq!(number(on_axis(-1.1e-16, 2.0)), "0");
+        assert_eq!(number(on_axis(2e-16, 1e-15)), "2.0e−16");
     }
 
     #[test]

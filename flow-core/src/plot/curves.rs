@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use plotters::chart::SeriesLabelPosition;
 use plotters::element::{Circle, PathElement};
-use plotters::style::{Color, WHITE};
+use plotters::style::Color;
 
 use super::canvas::picture;
-use super::chart::{axes, chart, px, text, Window};
-use super::colours::{FAINT, SERIES};
+use super::chart::{axes, chart, legend, px, Window};
+use super::colours::SERIES;
 use crate::Result;
 
 /// Points of a curve that can be told apart.
@@ -70,15 +69,7 @@ pub fn curves(
             chart.draw_series(joints.map(|&point| Circle::new(point, px(1), colour.filled())))?;
         }
         if curves.iter().any(|curve| !curve.name.is_empty()) {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .legend_area_size(px(28))
-                .margin(px(10))
-                .label_font(text(18))
-                .background_style(WHITE.mix(0.85))
-                .border_style(FAINT)
-                .draw()?;
+            legend(&mut chart)?;
         }
         Ok(())
     })

@@ -17,4 +17,4 @@ pub use curves::{curves, Curve};
 pub use density::density_map;
 pub use heat::{heat_map, Heat};
 pub use images::images;
-pub use scatter::scatter;
+pub use scatter::{clouds, scatter, Cloud};

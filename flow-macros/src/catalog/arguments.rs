@@ -6,7 +6,6 @@ pub(crate) struct Argument {
     pub(crate) default: Default,
     /// May be written without its name.
     pub(crate) positional: bool,
-    pub(crate) landed: bool,
 }
 
 pub(crate) enum Default {
@@ -101,15 +100,15 @@ impl Kind {
 
 impl Argument {
     pub(crate) const fn required(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, default: Default::Required, positional: true, landed: true }
+        Self { name, kind, default: Default::Required, positional: true }
     }
 
     pub(crate) const fn optional(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, default: Default::Optional, positional: false, landed: true }
+        Self { name, kind, default: Default::Optional, positional: false }
     }
 
     pub(crate) const fn with(name: &'static str, kind: Kind, default: &'static str) -> Self {
-        Self { name, kind, default: Default::Value(default), positional: false, landed: true }
+        Self { name, kind, default: Default::Value(default), positional: false }
     }
 
     pub(crate) const fn positional(mut self) -> Self {
@@ -119,11 +118,6 @@ impl Argument {
 
     pub(crate) const fn named(mut self) -> Self {
         self.positional = false;
-        self
-    }
-
-    pub(crate) const fn not_landed(mut self) -> Self {
-        self.landed = false;
         self
     }
 }

@@ -14,42 +14,41 @@ const KEEP: Argument = Argument::optional(
     ]),
 );
 
-const SCALE: Argument = Argument::with(
-    "scale",
-    Kind::OneOf(&[
-        Variant::plain("exp"),
-        Variant::with("tanh", &[Argument::required("limit", Kind::Real(Numbers::Positive))]),
-        Variant::with(
-            "sigmoid",
-            &[
-                Argument::required("low", Kind::Real(Numbers::NotNegative)),
-                Argument::required("high", Kind::Real(Numbers::Positive)),
-                Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
-            ],
-        ),
-        Variant::with(
-            "mexican_hat",
-            &[
-                Argument::required("m", Kind::Count(1)),
-                Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
-            ],
-        ),
-    ]),
-    "exp",
+const EXP: Variant = Variant::plain("exp");
+const TANH: Variant =
+    Variant::with("tanh", &[Argument::required("limit", Kind::Real(Numbers::Positive))]);
+const SIGMOID: Variant = Variant::with(
+    "sigmoid",
+    &[
+        Argument::required("low", Kind::Real(Numbers::NotNegative)),
+        Argument::required("high", Kind::Real(Numbers::Positive)),
+        Argument::with("shift", Kind::Real(Numbers::Any), "2.0"),
+    ],
 );
+const MEXICAN_HAT: Variant = Variant::with(
+    "mexican_hat",
+    &[
+        Argument::required("m", Kind::Count(1)),
+        Argument::with("beta", Kind::Real(Numbers::Beta), "1.0"),
+    ],
+);
+
+const SCALE: Argument =
+    Argument::with("scale", Kind::OneOf(&[EXP, TANH, SIGMOID, MEXICAN_HAT]), "exp");
 
 const NET: Argument = Argument::required("net", Kind::Net).named();
 const BINS: Argument = Argument::with("bins", Kind::Count(2), "8");
 const BOUND: Argument = Argument::with("bound", Kind::Real(Numbers::Positive), "3.0");
 const FACTOR: Argument = Argument::required("factor", Kind::Count(2));
 
-/// Bins and bound count for splines, the scale for affine maps.
+/// Bins and bound count for splines, the scale for affine maps. Hats have weights for each of a
+/// coupling's transformed features, which the masked net does not have.
 const AUTOREGRESSIVE: &[Argument] = &[
     Argument::required(
         "transform",
         Kind::OneOf(&[Variant::plain("affine"), Variant::with("spline", &[BINS, BOUND])]),
     ),
-    SCALE,
+    Argument::with("scale", Kind::OneOf(&[EXP, TANH, SIGMOID]), "exp"),
     NET,
 ];
 
@@ -178,7 +177,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::InverseAutoregressive,
@@ -187,7 +186,7 @@ pub(crate) const BLOCKS: &[Block] = &[
         on: On::Vectors,
         keeps_shape: true,
         facts: facts::autoregressive,
-        landed: Landed::NOT_YET,
+        landed: Landed::VECTORS,
     },
     Block {
         id: Id::Residual,

@@ -55,10 +55,10 @@ pub(crate) const NETS: &[Net] = &[
             ZERO_INIT,
             LIPSCHITZ,
             WEIGHT_NORM,
-            Argument::with("attention", Kind::Bool, "false").not_landed(),
+            Argument::with("attention", Kind::Bool, "false"),
         ],
         on: On::Both,
-        landed: false,
+        landed: true,
     },
     Net {
         id: NetId::Made,
@@ -71,6 +71,6 @@ pub(crate) const NETS: &[Net] = &[
             WEIGHT_NORM,
         ],
         on: On::Vectors,
-        landed: false,
+        landed: true,
     },
 ];

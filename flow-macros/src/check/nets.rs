@@ -18,7 +18,7 @@ pub(super) fn nets(flow: &Architecture, report: &Report) {
             NetKind::Use(path) => module(flow, block, path, input, report),
         }
         one_coefficient(block, net, report);
-        attention(net, report);
+        attention(block, net, report);
     });
 }
 
@@ -94,11 +94,22 @@ fn one_coefficient(block: &Block, net: &Net, report: &Report) {
     }
 }
 
-/// Attention multiplies activations: no coefficient bounds it.
-fn attention(net: &Net, report: &Report) {
+/// Attention multiplies activations: no coefficient bounds it, and there is no Jacobian of it for
+/// the log-determinant of a residual or continuous block.
+fn attention(block: &Block, net: &Net, report: &Report) {
     let NetKind::BuiltIn { row, arguments } = &net.kind else { return };
-    let Some(given) = arguments.get("lipschitz") else { return };
-    if row.id == NetId::ResNet && arguments.flag("attention") {
+    if row.id != NetId::ResNet || !arguments.flag("attention") {
+        return;
+    }
+    if matches!(block.row.id, Id::Residual | Id::Ode) {
+        let Some(given) = arguments.get("attention") else { return };
+        let message = format!("attention in the net of `{}`", block.row.name);
+        let help = match block.row.id {
+            Id::Residual => "leave it out: no coefficient bounds a net with attention",
+            _ => "leave it out: the Jacobian of a net with attention is not available",
+        };
+        report.error(given.place, message, help);
+    } else if let Some(given) = arguments.get("lipschitz") {
         let message = "`lipschitz` on a net with attention, which has no bound";
         report.error(given.place, message, "leave `attention` or `lipschitz` out");
     }

@@ -5,7 +5,7 @@ use crate::architecture::{Architecture, Arguments, Block, NetKind, Resolved, Sha
 use crate::catalog::{Argument, Kind, BLOCKS, NETS};
 use crate::report::{list, Place, Report};
 
-/// Every block, variant, net and argument that is used has landed.
+/// Every block, variant and net that is used has landed.
 pub(crate) fn landed(flow: &Architecture, report: &Report) {
     visit(&flow.steps, &mut |block, input| {
         if block_landed(block, input, report) {
@@ -36,9 +36,6 @@ fn block_landed(block: &Block, input: &Shape, report: &Report) -> bool {
 
 fn arguments(given: &Arguments, report: &Report) {
     for (row, given) in &given.0 {
-        if given.written && !row.landed {
-            missing(row.name, given.place, "leave it out", report);
-        }
         match &given.value {
             Resolved::Choice(choice) if !choice.landed => {
                 missing(choice.name, given.place, &others(row), report);

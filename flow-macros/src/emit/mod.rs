@@ -2,6 +2,7 @@
 
 mod assertions;
 mod body;
+mod conditioned;
 mod construct;
 mod docs;
 mod facts;

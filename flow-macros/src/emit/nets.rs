@@ -91,7 +91,52 @@ fn built_in(
             };
             (quote!(#krate::nets::FeedForward), made)
         }
-        _ => without_code(krate, name),
+        NetId::ResNet => {
+            let (blocks, hidden) = (arguments.count("blocks"), arguments.count("hidden"));
+            let attention = arguments.flag("attention");
+            let made = quote_spanned! {site=>
+                |builder, inputs, outputs, last| {
+                    #krate::nets::ResNet::new(
+                        builder,
+                        inputs,
+                        outputs,
+                        last,
+                        #blocks,
+                        #hidden,
+                        #krate::nets::Activation::#activation,
+                        #attention,
+                        #options,
+                    )
+                }
+            };
+            (quote!(#krate::nets::ResNet), made)
+        }
+        NetId::Made => without_code(krate, name),
+    }
+}
+
+/// The closure that makes the masked net of an autoregressive block.
+pub(super) fn made(scope: &Scope<'_>, net: &Net) -> TokenStream {
+    let (krate, site) = (scope.krate, scope.site);
+    // The checks admit no module here.
+    let NetKind::BuiltIn { arguments, .. } = &net.kind else {
+        return without_code(krate, "use").1;
+    };
+    let (hidden, activation) = (arguments.counts("hidden"), activation(arguments));
+    let options = options(krate, arguments, net.lipschitz());
+    quote_spanned! {site=>
+        |builder, shape, context, each, last| {
+            #krate::nets::Made::new(
+                builder,
+                shape.features(),
+                context,
+                each,
+                last,
+                &[#(#hidden),*],
+                #krate::nets::Activation::#activation,
+                #options,
+            )
+        }
     }
 }
 

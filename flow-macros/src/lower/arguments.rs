@@ -114,14 +114,14 @@ impl Context<'_> {
     ) -> Result<Option<Given>, Reported> {
         if let Some(value) = value {
             let resolved = self.value(row, value).ok_or(Reported)?;
-            return Ok(Some(Given { value: resolved, place: value.place, written: true }));
+            return Ok(Some(Given { value: resolved, place: value.place }));
         }
         match row.default {
             Default::Optional => Ok(None),
             Default::Value(text) => {
                 let value = crate::parse::default_value(text, call.place);
                 let resolved = self.value(row, &value).ok_or(Reported)?;
-                Ok(Some(Given { value: resolved, place: call.place, written: false }))
+                Ok(Some(Given { value: resolved, place: call.place }))
             }
             Default::Required => {
                 let message = format!("`{}` without its `{}`", call.name, row.name);

@@ -218,6 +218,12 @@ fn parameters_are_counted() {
     assert_eq!(count("affine_coupling(keep = first, net = mlp([16], relu))"), Some(affine));
     let spline = (5 * 16 + 16) + (16 * 46 + 46);
     assert_eq!(count("spline_coupling(keep = second, net = mlp([16], relu))"), Some(spline));
+    let resnet = (4 * 9 + 9) + 2 * 2 * (9 * 9 + 9) + (9 * 3 + 3);
+    let net = |options| format!("net = resnet(blocks = 2, hidden = 9, relu{options})");
+    let additive = |options| format!("additive_coupling(keep = first, {})", net(options));
+    assert_eq!(count(&additive("")), Some(resnet));
+    let gates = 2 * ((9 * 2 + 2) + (2 * 9 + 9));
+    assert_eq!(count(&additive(", attention = true")), Some(resnet + gates));
     assert_eq!(count("affine_coupling(net = use Mine)"), None);
 }
 

@@ -104,6 +104,11 @@ fn suggestions() {
         "it is one of `exp`, `tanh`, `sigmoid` or `mexican_hat`",
     );
     case(
+        "struct A: Vector<4> { masked_autoregressive(affine, scale = «mexican_hat»(2), net = made([8], relu)); }",
+        "unknown scale `mexican_hat`",
+        "it is one of `exp`, `tanh` or `sigmoid`",
+    );
+    case(
         "struct A: Vector<4> { linear(«cholesky»); }",
         "unknown form `cholesky`",
         "it is one of `lu`, `orthogonal`, `diagonal`, `dense`, `svd` or `householder`",
@@ -290,6 +295,8 @@ fn nets_and_where_they_stand() {
     );
     case("struct A: Vector<4> { residual(lipschitz = 0.9, net = mlp([8], relu, lipschitz = «2.0»)); }", "`lipschitz` on the net of a `residual`", "leave it out: the block's own coefficient 0.9 bounds the net");
     case("struct A: Vector<4> { additive_coupling(net = resnet(blocks = 1, hidden = 8, relu, lipschitz = «2.0», attention = true)); }", "`lipschitz` on a net with attention, which has no bound", "leave `attention` or `lipschitz` out");
+    case("struct A: Vector<4> { residual(lipschitz = 0.9, net = resnet(blocks = 1, hidden = 8, relu, attention = «true»)); }", "attention in the net of `residual`", "leave it out: no coefficient bounds a net with attention");
+    case("struct A: Vector<4> { ode(net = resnet(blocks = 1, hidden = 8, tanh, lipschitz = 2.0, attention = «true»)); }", "attention in the net of `ode`", "leave it out: the Jacobian of a net with attention is not available");
     case(
         "struct A: Image<4, 4, 4> { affine_coupling(net = conv([3, «2», 3], hidden = 8, relu)); }",
         "a convolution with a kernel of even size 2",

@@ -34,7 +34,7 @@ fn softplus(x: Rows) -> Rows {
 }
 
 /// The columns of s and of t, which stand feature by feature; those of t carry the tape on.
-fn halves(theta: Rows) -> (Rows, Rows) {
+pub(crate) fn halves(theta: Rows) -> (Rows, Rows) {
     let features = theta.shape().1 / 2;
     let s = columns(theta.with_empty_tape(), (0..features).map(|i| 2 * i));
     (s, columns(theta, (0..features).map(|i| 2 * i + 1)))

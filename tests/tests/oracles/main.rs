@@ -1,6 +1,7 @@
 //! Fused blocks against the same maps written out in plain dfdx operations, with gradients by
 //! dfdx's own tape, on random inputs and weights.
 
+mod autoregressive;
 mod couplings;
 mod elementary;
 mod forward_only;

@@ -33,6 +33,38 @@ pub(crate) fn map_biased_with_slope<E: Scalar>(
     }
 }
 
+/// As [`map_biased`] on a matrix that has a bias for each of its rows instead.
+pub(crate) fn map_biased_rows<E: Scalar>(values: &mut [E], bias: &[E], f: impl Fn(E) -> E) {
+    let columns = values.len().checked_div(bias.len()).unwrap_or(0).max(1);
+    for (row, &b) in values.chunks_exact_mut(columns).zip(bias) {
+        row.iter_mut().for_each(|v| *v = f(*v + b));
+    }
+}
+
+/// As [`map_biased_rows`], where `f` also gives its slope.
+pub(crate) fn map_biased_rows_with_slope<E: Scalar>(
+    values: &mut [E],
+    slopes: &mut [E],
+    bias: &[E],
+    f: impl Fn(E) -> (E, E),
+) {
+    let columns = values.len().checked_div(bias.len()).unwrap_or(0).max(1);
+    let rows = values.chunks_exact_mut(columns).zip(slopes.chunks_exact_mut(columns));
+    for ((row, slopes), &b) in rows.zip(bias) {
+        for (v, slope) in row.iter_mut().zip(slopes) {
+            (*v, *slope) = f(*v + b);
+        }
+    }
+}
+
+/// Writes the transpose of a matrix of `from.len() / columns` rows.
+pub(crate) fn transpose<E: Scalar>(from: &[E], columns: usize, into: &mut [E]) {
+    let rows = from.len().checked_div(columns).unwrap_or(0);
+    for (i, row) in from.chunks_exact(columns.max(1)).enumerate() {
+        row.iter().zip(into[i..].iter_mut().step_by(rows)).for_each(|(&v, to)| *to = v);
+    }
+}
+
 /// `v = v · factor`, number by number.
 pub(crate) fn multiply_by<E: Scalar>(values: &mut [E], factors: &[E]) {
     for (v, &factor) in values.iter_mut().zip(factors) {
@@ -187,6 +219,27 @@ mod tests {
         assert_eq!(slopes, [0.5, 1.0, 1.0, 1.0]);
         multiply_by(&mut values, &slopes);
         assert_eq!(values, [-0.25, 22.0, 1.0, 24.0]);
+    }
+
+    #[test]
+    fn biases_meet_their_row() {
+        let mut values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        map_biased_rows(&mut values, &[10.0, -10.0], |v| v);
+        assert_eq!(values, [11.0, 12.0, 13.0, -6.0, -5.0, -4.0]);
+        let mut slopes = [0.0; 6];
+        map_biased_rows_with_slope(&mut values, &mut slopes, &[1.0, 5.0], |v| leaky_relu(v, 0.5));
+        assert_eq!(values, [12.0, 13.0, 14.0, -0.5, 0.0, 1.0]);
+        assert_eq!(slopes, [1.0, 1.0, 1.0, 0.5, 0.5, 1.0]);
+        map_biased_rows(&mut [0.0; 0], &[0.0; 0], |v| v);
+    }
+
+    #[test]
+    fn a_transpose_of_any_size() {
+        let mut into = [0.0; 6];
+        transpose(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, &mut into);
+        assert_eq!(into, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        transpose(&[0.0; 0], 0, &mut [0.0; 0]);
+        transpose(&[0.0; 0], 3, &mut [0.0; 0]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The one file that calls the `gemm` crate, whose interface is raw pointers.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use gemm::Parallelism;
 
 use crate::Scalar;
@@ -37,6 +39,23 @@ impl<'a, E> Matrix<'a, E> {
             ..self
         }
     }
+
+    /// Those rows and columns of it, without moving a number.
+    ///
+    /// # Panics
+    /// Where it has fewer.
+    pub(crate) fn part(self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let inside = rows.end <= self.rows && columns.end <= self.columns;
+        assert!(inside, "{rows:?} × {columns:?} of a {} × {} matrix", self.rows, self.columns);
+        let start = rows.start * self.row_stride + columns.start * self.column_stride;
+        Self {
+            // An empty part may start where the slice ends.
+            data: self.data.get(start..).unwrap_or_default(),
+            rows: rows.len(),
+            columns: columns.len(),
+            ..self
+        }
+    }
 }
 
 /// Whether a product replaces what stands in its destination or is added to it.
@@ -63,9 +82,10 @@ pub(crate) fn multiply<E: Scalar>(out: &mut [E], into: Into, a: Matrix<'_, E>, b
         return;
     }
     // SAFETY: `Matrix::new` checked that `rows · columns` numbers lie in each slice with row-major
-    // strides, and `t` only swaps them, so every `i · row_stride + j · column_stride` with i < rows
-    // and j < columns is in bounds; the assertions above give all three operands the sizes passed
-    // here. `out` is borrowed mutably, so it overlaps neither operand.
+    // strides, `t` only swaps them, and `part` moves the start to that of a rectangle inside, so
+    // every `i · row_stride + j · column_stride` with i < rows and j < columns is in bounds; the
+    // assertions above give all three operands the sizes passed here, none of them empty. `out` is
+    // borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -117,5 +137,30 @@ mod tests {
             got.iter_mut().for_each(|v| *v += 1.0);
             assert_eq!(got, want);
         }
+    }
+
+    #[test]
+    fn a_part_is_the_rectangle_it_names() {
+        let numbers: Vec<f64> = (0..20).map(f64::from).collect();
+        let whole = Matrix::new(&numbers, 4, 5);
+        let unit = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        let (two, three) = (Matrix::new(&[1.0, 0.0, 0.0, 1.0], 2, 2), Matrix::new(&unit, 3, 3));
+        let mut got = [0.0; 6];
+        multiply(&mut got, Into::Replace, two, whole.part(1..3, 2..5));
+        assert_eq!(got, [7.0, 8.0, 9.0, 12.0, 13.0, 14.0]);
+        multiply(&mut got, Into::Replace, whole.part(1..3, 2..5).t(), two);
+        assert_eq!(got, [7.0, 12.0, 8.0, 13.0, 9.0, 14.0]);
+        multiply(&mut got, Into::Replace, whole.t().part(3..5, 1..4), three);
+        assert_eq!(got, [8.0, 13.0, 18.0, 9.0, 14.0, 19.0]);
+        multiply(&mut got, Into::Add, whole.part(4..4, 0..3).t(), whole.part(4..4, 3..5));
+        assert_eq!(got, [8.0, 13.0, 18.0, 9.0, 14.0, 19.0], "an empty sum");
+        multiply(&mut [], Into::Replace, whole.part(4..4, 5..5), whole.part(0..0, 0..3));
+    }
+
+    #[test]
+    #[should_panic(expected = "of a 4 × 5 matrix")]
+    fn no_part_reaches_outside() {
+        let numbers = [0.0; 20];
+        let _ = Matrix::new(&numbers, 4, 5).part(2..5, 0..1);
     }
 }

@@ -1,0 +1,147 @@
+use crate::backend::cpu::elementwise::transpose;
+use crate::engine::{Builder, Pass, State, Values};
+use crate::nets::{Activations, LastLayer, Made};
+use crate::transforms::Transform;
+use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
+
+/// Transforms every feature with parameters that a masked net makes of the features before it and
+/// the context (Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation").
+///
+/// `T` is the scalar map, a [`Transform`]; the net's
+/// output is feature-major: entry `feature·p + parameter`. Data to latent is one evaluation of the
+/// net. Latent to data goes feature by feature, and each opens only those units of the net that it
+/// is the last to be seen by, so that all of them together are one evaluation as well.
+///
+/// ```
+/// use flow_core::blocks::{Inverted, MaskedAutoregressive};
+/// use flow_core::nets::{Activation, Made, NetOptions};
+/// use flow_core::transforms::{Affine, Scale};
+/// use flow_core::{Builder, Shape};
+///
+/// let mut builder = Builder::<f32>::new(0);
+/// let (shape, affine) = (Shape::vector(6), Affine::new(Scale::Exp));
+/// let block = builder.block("0", |builder| {
+///     MaskedAutoregressive::new(builder, shape, 0, affine, |builder, shape, context, each, last| {
+///         let features = shape.features();
+///         let options = NetOptions::default();
+///         Made::new(builder, features, context, each, last, &[32], Activation::Relu, options)
+///     })
+/// })?;
+/// let inverse = Inverted::new(block);
+/// # Ok::<(), flow_core::FlowError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MaskedAutoregressive<T> {
+    features: usize,
+    transform: T,
+    net: Made,
+}
+
+impl<T: Transform> MaskedAutoregressive<T> {
+    /// A block on vectors of that shape, with `context` numbers of context a row, whose net
+    /// `net(builder, shape, context, parameters_of_each_feature, last_layer)` makes.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] where the shape is no vector of at least one feature, or an option of
+    /// the transform is out of its range; and the net's own.
+    pub fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        shape: Shape,
+        context: usize,
+        transform: T,
+        net: impl FnOnce(&mut Builder<E>, Shape, usize, usize, LastLayer<'_>) -> Result<Made>,
+    ) -> Result<Self> {
+        if shape.sides().is_some() || shape.features() == 0 {
+            let expected = "a vector of at least one feature";
+            return Err(FlowError::option("shape of an autoregressive block", shape, expected));
+        }
+        transform.check()?;
+        let p = transform.parameters();
+        let last = LastLayer { start: &|output| Some(transform.start(output % p)) };
+        let net = net(builder, shape, context, p, last)?;
+        Ok(Self { features: shape.features(), transform, net })
+    }
+}
+
+impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
+    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
+        let rows = pass.rows();
+        let mut at = self.net.start(pass, x);
+        for degrees in self.net.bands() {
+            self.net.open(pass, &mut at, degrees);
+        }
+        let mut z = pass.take_copy(self.net.features(&at));
+        for feature in 0..self.features {
+            let (_, parameters) = self.net.feature(&mut at, feature);
+            let z = &mut z[feature * rows..][..rows];
+            self.transform.forward(z, parameters, log_det);
+        }
+        transpose(&z, rows, x);
+        pass.give(z);
+        at.save_or_give(pass);
+        Ok(())
+    }
+
+    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()> {
+        let mut at = self.net.start(pass, z);
+        for feature in 0..self.features {
+            self.net.open(pass, &mut at, feature..feature + 1);
+            let (value, parameters) = self.net.feature(&mut at, feature);
+            self.transform.inverse(value, parameters, log_det);
+        }
+        self.net.open(pass, &mut at, self.features..self.features + 1);
+        transpose(self.net.features(&at), pass.rows(), z);
+        at.save_or_give(pass);
+        Ok(())
+    }
+
+    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        let mut at = Activations::restore(pass);
+        let mut by = self.net.cotangents(pass, gradient);
+        for feature in 0..self.features {
+            self.net.product(&mut at, &mut by, feature, |x, parameters, gradient| {
+                self.transform.forward_vjp(x, parameters, gradient, log_det);
+            });
+        }
+        for degrees in self.net.bands().rev() {
+            self.net.close(pass, &at, &mut by, degrees);
+        }
+        self.net.give_gradients(pass, at, by, gradient);
+        Ok(())
+    }
+
+    /// The steps of [`inverse`](Self::inverse) in the opposite order.
+    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
+        let mut at = Activations::restore(pass);
+        let mut by = self.net.cotangents(pass, gradient);
+        self.net.close(pass, &at, &mut by, self.features..self.features + 1);
+        for feature in (0..self.features).rev() {
+            self.net.product(&mut at, &mut by, feature, |x, parameters, gradient| {
+                self.transform.inverse_vjp(x, parameters, gradient, log_det);
+            });
+            self.net.close(pass, &at, &mut by, feature..feature + 1);
+        }
+        self.net.give_gradients(pass, at, by, gradient);
+        Ok(())
+    }
+
+    fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
+        self.net.prepare(values, derived);
+        Ok(())
+    }
+
+    fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
+        self.net.finish(state, derived_gradient, gradient);
+        Ok(())
+    }
+
+    /// The first feature is moved by constants, but the others as in a coupling: there is no global
+    /// constant.
+    fn facts(&self) -> Facts {
+        Facts { analytic_inverse: true, memory_saving: true, log_det: T::LOG_DET, ..Facts::UNKNOWN }
+    }
+}
+
+#[cfg(test)]
+#[path = "autoregressive_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+use super::layer::{Layer, Place};
+use super::weights::Weights;
+use super::Activation;
+use crate::backend::cpu::elementwise::{add_rows, map_biased, multiply_by, multiply_each, sigmoid};
+use crate::engine::{Builder, Pass};
+use crate::Scalar;
+
+/// Channel attention (Hu, Shen and Sun 2018, "Squeeze-and-excitation networks"): each channel of an
+/// image times a gate between 0 and 1, which two linear layers and a logistic function make of the
+/// means of all channels. A vector is an image of one pixel.
+#[derive(Clone, Debug)]
+pub(super) struct Attention {
+    squeeze: Layer,
+    excite: Layer,
+    activation: Activation,
+    /// Numbers of an image.
+    image: usize,
+}
+
+impl Attention {
+    /// So many times fewer numbers stand between the two layers than there are channels.
+    const REDUCTION: usize = 4;
+
+    /// Layers `0` and `1` under the open path.
+    pub(super) fn new<E: Scalar>(
+        builder: &mut Builder<E>,
+        weights: &mut Weights,
+        (pixels, channels): (usize, usize),
+        activation: Activation,
+    ) -> Self {
+        let between = (channels / Self::REDUCTION).max(1);
+        let mut layer = |name, sizes| {
+            let place = Place { window: None, last: None };
+            builder.scope(name, |b| Layer::new(b, weights, sizes, place, None))
+        };
+        let squeeze = layer(0, (channels, between));
+        let excite = layer(1, (between, channels));
+        Self { squeeze, excite, activation, image: pixels * channels }
+    }
+
+    /// Gates the images in `values`.
+    pub(super) fn apply<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        values: &mut [E],
+    ) {
+        let (rows, channels, image) = (pass.rows(), self.squeeze.inputs(), self.image);
+        let mut means = pass.take_zeroed(rows * channels);
+        let share = E::of(channels as f64 / image as f64);
+        for (mean, image) in means.chunks_exact_mut(channels).zip(values.chunks_exact(image)) {
+            add_rows(mean, image);
+            mean.iter_mut().for_each(|v| *v *= share);
+        }
+        let mut between = pass.take(rows * self.squeeze.outputs());
+        self.squeeze.apply(pass, weights, &means, &mut between);
+        let bias = self.squeeze.bias(pass);
+        if pass.saving() {
+            let mut slopes = pass.take(between.len());
+            self.activation.apply_with_slope(&mut between, &mut slopes, bias);
+            pass.save(slopes);
+        } else {
+            self.activation.apply(&mut between, bias);
+        }
+        pass.save_or_give(means);
+        let mut gates = pass.take(rows * channels);
+        self.excite.apply(pass, weights, &between, &mut gates);
+        map_biased(&mut gates, self.excite.bias(pass), sigmoid);
+        pass.save_or_give(between);
+        if pass.saving() {
+            let copy = pass.take_copy(values);
+            pass.save(copy);
+        }
+        multiply_each(values, &gates, channels);
+        pass.save_or_give(gates);
+    }
+
+    /// From the gradient by what [`apply`](Self::apply) wrote to that by what it read.
+    pub(super) fn vjp<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        gradient: &mut [E],
+    ) {
+        let (gates, values) = (pass.restore(), pass.restore());
+        let (channels, image) = (self.squeeze.inputs(), self.image);
+        let mut by_gate = pass.take_zeroed(gates.len());
+        let images = gradient.chunks_exact(image).zip(values.chunks_exact(image));
+        for (by, (gradient, values)) in by_gate.chunks_exact_mut(channels).zip(images) {
+            let pixels = gradient.chunks_exact(channels).zip(values.chunks_exact(channels));
+            for (gradient, values) in pixels {
+                let each = by.iter_mut().zip(gradient).zip(values);
+                each.for_each(|((by, &g), &v)| *by += g * v);
+            }
+        }
+        for (by, &gate) in by_gate.iter_mut().zip(gates.iter()) {
+            *by *= gate * (E::one() - gate);
+        }
+        multiply_each(gradient, &gates, channels);
+
+        let between = pass.restore();
+        self.excite.add_weight_gradient(pass, weights, &between, &by_gate);
+        self.excite.add_bias_gradient(pass, &by_gate);
+        let mut by_between = between;
+        self.excite.apply_transposed(pass, weights, &by_gate, &mut by_between);
+        let (means, slopes) = (pass.restore(), pass.restore());
+        multiply_by(&mut by_between, &slopes);
+        self.squeeze.add_weight_gradient(pass, weights, &means, &by_between);
+        self.squeeze.add_bias_gradient(pass, &by_between);
+        let mut by_mean = means;
+        self.squeeze.apply_transposed(pass, weights, &by_between, &mut by_mean);
+        let share = E::of(channels as f64 / image as f64);
+        for (image, by_mean) in gradient.chunks_exact_mut(image).zip(by_mean.chunks_exact(channels))
+        {
+            for pixel in image.chunks_exact_mut(channels) {
+                pixel.iter_mut().zip(by_mean).for_each(|(v, &by)| *v += share * by);
+            }
+        }
+        for buffer in [gates, values, by_gate, by_between, slopes, by_mean] {
+            pass.give(buffer);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The Jacobian of a residual net.
+
+use super::ResNet;
+use crate::backend::cpu::elementwise::{add, add_bias, multiply_add, multiply_by, multiply_each};
+use crate::engine::{Buffer, Pass};
+use crate::nets::{Differentiable, Linearization};
+use crate::{FlowError, Result, Scalar};
+
+/// One activation as [`Differentiable::linearize`] keeps it: after the net's input, and before the
+/// input of its last layer, two for each block.
+struct Bend<'a, E> {
+    values: &'a [E],
+    slopes: &'a [E],
+    curvatures: &'a [E],
+}
+
+impl<'a, E: Scalar> Bend<'a, E> {
+    const BUFFERS: usize = 3;
+
+    /// The two of a block.
+    fn both(at: &'a Linearization<E>, block: usize) -> [Self; 2] {
+        [0, 1].map(|i| {
+            let first = 1 + Self::BUFFERS * (2 * block + i);
+            let [values, slopes, curvatures] = &at.kept[first..first + Self::BUFFERS] else {
+                unreachable!("a slice of that length");
+            };
+            Self { values, slopes, curvatures }
+        })
+    }
+
+    /// Carries gradients back through the activation: `by_value` from its value to what it read,
+    /// `by_tangent` likewise for tangents. With `raw`, the tangents that it read, `by_value` gets
+    /// the share of `by_tangent · φ'(a)·ȧ`, which is `φ''(a)·ȧ · by_tangent`. Uses `raw` up.
+    fn back(
+        &self,
+        pass: &mut Pass<'_, E>,
+        by_value: &mut [E],
+        by_tangent: &mut [E],
+        mut raw: Buffer<E>,
+    ) {
+        let width = by_value.len() / pass.rows();
+        let each = raw.len() / by_value.len();
+        multiply_by(&mut raw, by_tangent);
+        let mut bent = pass.take_zeroed(by_value.len());
+        for (row, raw) in bent.chunks_exact_mut(width).zip(raw.chunks_exact(width * each)) {
+            raw.chunks_exact(width).for_each(|raw| add(row, raw));
+        }
+        multiply_by(by_value, self.slopes);
+        multiply_add(by_value, &bent, self.curvatures);
+        multiply_each(by_tangent, self.slopes, width);
+        pass.give(bent);
+        pass.give(raw);
+    }
+}
+
+/// A block's tangents: what each activation read, and what each layer read.
+struct Tangents<E> {
+    raw: [Buffer<E>; 2],
+    read: [Buffer<E>; 2],
+}
+
+impl<E: Scalar> Differentiable<E> for ResNet {
+    fn linearize(
+        &self,
+        pass: &mut Pass<'_, E>,
+        input: &[E],
+        output: &mut [E],
+    ) -> Result<Linearization<E>> {
+        if self.blocks.iter().any(|block| block.attention.is_some()) {
+            let expected = "false in a block that uses the Jacobian of its net";
+            return Err(FlowError::option("attention", true, expected));
+        }
+        let weights = &self.weights;
+        let mut kept = Vec::with_capacity(2 + 2 * Bend::<E>::BUFFERS * self.blocks.len());
+        kept.push(pass.take_copy(input));
+        let mut sum = pass.take(pass.rows() * self.initial.outputs());
+        self.initial.apply_with_bias(pass, weights, input, &mut sum);
+        let unbiased = pass.take_zeroed(self.hidden);
+        for block in &self.blocks {
+            let outer = pass.take_copy(&sum);
+            let inner = self.bend(pass, &mut kept, outer, &unbiased, &block.first);
+            let bias = block.first.bias(pass);
+            let branch = self.bend(pass, &mut kept, inner, bias, &block.second);
+            add(&mut sum, &branch);
+            pass.give(branch);
+            add_bias(&mut sum, block.second.bias(pass));
+        }
+        pass.give(unbiased);
+        self.last.apply_with_bias(pass, weights, &sum, output);
+        kept.push(sum);
+        Ok(Linearization { kept })
+    }
+
+    fn push(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        tangents: &[E],
+        output: &mut [E],
+    ) {
+        let (weights, width) = (&self.weights, self.initial.outputs());
+        let count = tangents.len() / self.initial.inputs();
+        let mut sum = pass.take(count * width);
+        self.initial.apply(pass, weights, tangents, &mut sum);
+        let mut inner = pass.take(sum.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let [first, second] = Bend::both(at, i);
+            let mut outer = pass.take_copy(&sum);
+            multiply_each(&mut outer, first.slopes, width);
+            block.first.apply(pass, weights, &outer, &mut inner);
+            multiply_each(&mut inner, second.slopes, width);
+            block.second.apply(pass, weights, &inner, &mut outer);
+            add(&mut sum, &outer);
+            pass.give(outer);
+        }
+        self.last.apply(pass, weights, &sum, output);
+        pass.give(inner);
+        pass.give(sum);
+    }
+
+    fn pull(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        cotangents: &[E],
+        input: &mut [E],
+    ) {
+        let (weights, width) = (&self.weights, self.initial.outputs());
+        let count = cotangents.len() / self.last.outputs();
+        let mut sum = pass.take(count * width);
+        self.last.apply_transposed(pass, weights, cotangents, &mut sum);
+        let (mut inner, mut outer) = (pass.take(sum.len()), pass.take(sum.len()));
+        for (i, block) in self.blocks.iter().enumerate().rev() {
+            let [first, second] = Bend::both(at, i);
+            block.second.apply_transposed(pass, weights, &sum, &mut inner);
+            multiply_each(&mut inner, second.slopes, width);
+            block.first.apply_transposed(pass, weights, &inner, &mut outer);
+            multiply_each(&mut outer, first.slopes, width);
+            add(&mut sum, &outer);
+        }
+        self.initial.apply_transposed(pass, weights, &sum, input);
+        [inner, outer, sum].into_iter().for_each(|buffer| pass.give(buffer));
+    }
+
+    fn gradient(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        output_gradient: &[E],
+        tangents: &[E],
+        cotangents: &[E],
+        input_gradient: &mut [E],
+    ) {
+        let (weights, width) = (&self.weights, self.initial.outputs());
+        let count = tangents.len() / self.initial.inputs();
+        // Tangents through the net, and back: a layer's part in ⟨w, J v⟩ is linear in both.
+        let mut sum = pass.take(count * width);
+        self.initial.apply(pass, weights, tangents, &mut sum);
+        let mut each = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let [first, second] = Bend::both(at, i);
+            let mut outer = pass.take_copy(&sum);
+            multiply_each(&mut outer, first.slopes, width);
+            let mut raw = pass.take(sum.len());
+            block.first.apply(pass, weights, &outer, &mut raw);
+            let mut inner = pass.take_copy(&raw);
+            multiply_each(&mut inner, second.slopes, width);
+            let mut branch = pass.take(sum.len());
+            block.second.apply(pass, weights, &inner, &mut branch);
+            add(&mut branch, &sum);
+            let raw = [std::mem::replace(&mut sum, branch), raw];
+            each.push(Tangents { raw, read: [outer, inner] });
+        }
+
+        let values = at.kept.last().expect("the input of the last layer");
+        self.last.add_weight_gradient(pass, weights, values, output_gradient);
+        self.last.add_bias_gradient(pass, output_gradient);
+        self.last.add_weight_gradient(pass, weights, &sum, cotangents);
+        let mut by_tangent = sum;
+        self.last.apply_transposed(pass, weights, cotangents, &mut by_tangent);
+        let mut by_value = pass.take(values.len());
+        self.last.apply_transposed(pass, weights, output_gradient, &mut by_value);
+        for ((i, block), tangents) in
+            self.blocks.iter().enumerate().rev().zip(each.into_iter().rev())
+        {
+            let (mut value, mut tangent) = (pass.take_copy(&by_value), pass.take_copy(&by_tangent));
+            let layers = [&block.first, &block.second].into_iter().zip(Bend::both(at, i));
+            let kept = tangents.raw.into_iter().zip(tangents.read);
+            for ((layer, bend), (raw, read)) in layers.zip(kept).rev() {
+                layer.add_weight_gradient(pass, weights, bend.values, &value);
+                layer.add_bias_gradient(pass, &value);
+                layer.add_weight_gradient(pass, weights, &read, &tangent);
+                let (mut below, mut tangent_below) = (pass.take(value.len()), read);
+                layer.apply_transposed(pass, weights, &value, &mut below);
+                layer.apply_transposed(pass, weights, &tangent, &mut tangent_below);
+                bend.back(pass, &mut below, &mut tangent_below, raw);
+                pass.give(std::mem::replace(&mut value, below));
+                pass.give(std::mem::replace(&mut tangent, tangent_below));
+            }
+            add(&mut by_value, &value);
+            add(&mut by_tangent, &tangent);
+            pass.give(value);
+            pass.give(tangent);
+        }
+        self.initial.add_weight_gradient(pass, weights, &at.kept[0], &by_value);
+        self.initial.add_bias_gradient(pass, &by_value);
+        self.initial.add_weight_gradient(pass, weights, tangents, &by_tangent);
+        self.initial.apply_transposed(pass, weights, &by_value, input_gradient);
+        pass.give(by_value);
+        pass.give(by_tangent);
+    }
+}
+
+impl ResNet {
+    /// An activation, of which everything is kept, and the layer behind it without its bias.
+    fn bend<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        kept: &mut Vec<Buffer<E>>,
+        mut values: Buffer<E>,
+        bias: &[E],
+        layer: &super::Layer,
+    ) -> Buffer<E> {
+        let (mut slopes, mut curvatures) = (pass.take(values.len()), pass.take(values.len()));
+        self.activation.apply_with_curvature(&mut values, &mut slopes, &mut curvatures, bias);
+        let mut above = pass.take(values.len());
+        layer.apply(pass, &self.weights, &values, &mut above);
+        kept.extend([values, slopes, curvatures]);
+        above
+    }
+}
