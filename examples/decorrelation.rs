@@ -67,7 +67,7 @@ fn main() -> Result {
         seed,
         steps: options.get("steps")?.unwrap_or(3000),
         rounds: 10,
-        rate: options.get("rate")?.unwrap_or(1e-3),
+        rate: options.get("rate")?.unwrap_or(5e-3),
     };
     let cpu = Cpu::default();
     let names = ["affine", "additive", "additive, lipschitz = 1"];

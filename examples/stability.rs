@@ -179,7 +179,7 @@ impl Study {
             let found = attack.run(flow, &middles)?;
             let [before, after] = [&found.before, &found.after].map(|errors| largest(errors));
             println!(
-                "attack, {what}: largest error {before:.2e} before, {after:.2e} after; not finite {} \
+                "attack, {what}: largest finite error {before:.2e} before, {after:.2e} after; not finite {} \
                  before, {} after, of {}",
                 found.broken_before(),
                 found.broken_after(),
@@ -237,7 +237,7 @@ impl Study {
 }
 
 fn largest(errors: &[f64]) -> f64 {
-    errors.iter().copied().filter(|error| error.is_finite()).fold(0.0, f64::max)
+    errors.iter().copied().filter(|error| error.is_finite()).fold(f64::NAN, f64::max)
 }
 
 /// The middle 8 × 8 of each image of Fashion-MNIST, the same in all three channels.

@@ -171,7 +171,8 @@ impl Attack {
         if let Some(step) = self.step.filter(|step| !positive(*step)) {
             return Err(FlowError::option("step", step, "a positive number"));
         }
-        if let Some((low, high)) = self.bounds.filter(|(low, high)| !(low < high)) {
+        let empty = |(low, high): &(f64, f64)| low.is_nan() || high.is_nan() || low >= high;
+        if let Some((low, high)) = self.bounds.filter(empty) {
             let found = format_args!("{low} to {high}").to_string();
             return Err(FlowError::option("the range", found, "a lower edge below an upper one"));
         }

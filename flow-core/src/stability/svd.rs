@@ -277,10 +277,9 @@ mod tests {
                     let t = zeta.signum() / (zeta.abs() + 1f64.hypot(zeta));
                     let cosine = 1.0 / 1f64.hypot(t);
                     let sine = cosine * t;
-                    for i in 0..n {
-                        let (x, y) = (columns[p][i], columns[q][i]);
-                        columns[p][i] = cosine * x - sine * y;
-                        columns[q][i] = sine * x + cosine * y;
+                    let (left, right) = columns.split_at_mut(q);
+                    for (x, y) in left[p].iter_mut().zip(&mut right[0]) {
+                        (*x, *y) = (cosine * *x - sine * *y, sine * *x + cosine * *y);
                     }
                 }
             }
