@@ -65,7 +65,7 @@ fn main() -> Result {
     let run = Run {
         data: grey(seed)?,
         seed,
-        steps: options.get("steps")?.unwrap_or(3000),
+        steps: options.get("steps")?.unwrap_or(2500),
         rounds: 10,
         rate: options.get("rate")?.unwrap_or(5e-3),
     };

@@ -90,7 +90,7 @@ impl Report {
     /// # use dfdx::prelude::*;
     /// # use flow_core::prelude::*;
     /// use flow_core::stability::{self, Certified};
-    /// # flow! { struct Turn: Vector<2> { linear(rotation); } }
+    /// # flow! { struct Turn: Vector<2> { linear(orthogonal); } }
     /// # let flow = Turn::<f64>::build(&Cpu::default(), 0)?;
     /// # let data = Rows::from_rows([[0.0, 1.0]])?;
     /// let report = stability::report(&flow, &data)?.with_certified(Certified {
