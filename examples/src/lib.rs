@@ -7,6 +7,9 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use flow_core::io::read_table;
+use flow_core::Rows;
+
 /// What an example's `main` returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
@@ -91,6 +94,28 @@ pub fn shipped_data(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data")).join(name)
 }
 
+/// The colour patches that come with the examples, each cut into 16 of 3 × 8 × 8: 5,280 small images
+/// of 8-bit levels.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub fn small_patches() -> Result<Rows<f32>> {
+    const SIDE: usize = 8;
+    let patches: Rows<f32> = read_table(shipped_data("patches.npy.gz"))?.to_rows()?;
+    let mut small = Vec::with_capacity(patches.values().len());
+    for patch in patches.values().chunks_exact(3 * 32 * 32) {
+        for corner in 0..16 {
+            let (top, left) = (SIDE * (corner / 4), SIDE * (corner % 4));
+            for line in 0..3 * SIDE {
+                let (channel, row) = (line / SIDE, top + line % SIDE);
+                let from = (channel * 32 + row) * 32 + left;
+                small.extend_from_slice(&patch[from..from + SIDE]);
+            }
+        }
+    }
+    Ok(Rows::new(small, 3 * SIDE * SIDE)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,8 +123,6 @@ mod tests {
     #[test]
     fn shipped_data_are_what_they_are_said_to_be() {
         use flow_core::data::Bits;
-        use flow_core::io::read_table;
-        use flow_core::Rows;
         let eight = Bits::new(8).unwrap();
         for (name, rows, width) in
             [("fashion-mnist.npy.gz", 1500, 28 * 28), ("patches.npy.gz", 330, 3 * 32 * 32)]
@@ -118,6 +141,17 @@ mod tests {
 
     fn parse(line: &str) -> Result<Options> {
         Options::parse(line.split_whitespace().map(String::from), &["steps", "seed"])
+    }
+
+    #[test]
+    fn small_patches_tile_the_large_ones() {
+        let patches: Rows<f32> =
+            read_table(shipped_data("patches.npy.gz")).unwrap().to_rows().unwrap();
+        let small = small_patches().unwrap();
+        assert_eq!((small.len(), small.width()), (16 * 330, 192));
+        // The second channel at row 9 and column 30 of the third patch.
+        let large = patches.values()[2 * 3072 + (32 + 9) * 32 + 30];
+        assert_eq!(small.values()[(2 * 16 + 7) * 192 + 64 + 8 + 6], large);
     }
 
     #[test]

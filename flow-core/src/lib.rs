@@ -12,6 +12,7 @@ pub mod plot;
 pub mod prelude;
 #[doc(hidden)]
 pub mod private;
+pub mod stability;
 pub mod train;
 pub mod transforms;
 

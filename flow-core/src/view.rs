@@ -5,7 +5,7 @@ use std::cell::Cell;
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFromVec};
 
 use crate::architecture::invertible;
-use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Operator};
+use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Machine, Operator};
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,
     Vector,
@@ -298,9 +298,18 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
     }
 
     /// The context of each of `rows` rows.
-    fn context(&self, rows: usize) -> Result<Vec<E>> {
+    pub(crate) fn context(&self, rows: usize) -> Result<Vec<E>> {
         let given = self.given.as_ref().map_err(FlowError::clone)?;
         given.spread(A::NAME, A::Context::SIZE, rows)
+    }
+
+    /// The flow's blocks and weights, which draw from the view's noise.
+    pub(crate) fn machine(&self) -> Machine<A, E> {
+        let machine = self.flow.machine();
+        match &self.noise {
+            Some(noise) => machine.drawing(noise.clone()),
+            None => machine.clone(),
+        }
     }
 
     /// Whether optimisers would change the base distribution.
@@ -330,7 +339,7 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
     }
 
     /// A flow inside this one may have a forward-only block where the marker cannot see it.
-    const HAS_INVERSE: () = assert!(
+    pub(crate) const HAS_INVERSE: () = assert!(
         invertible(A::ITEMS),
         "a flow inside this one has a forward-only block (`planar`, `radial` or `sylvester`), so there is no inverse and there are no samples"
     );

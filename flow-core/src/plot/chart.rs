@@ -51,7 +51,15 @@ impl Window {
         Self { x: side(0), y: side(1) }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    /// The middles of `cells` by `cells` cells, row by row from below.
+    pub(crate) fn middles<E: Scalar>(&self, cells: usize) -> Vec<E> {
+        let at = |(low, high): (f64, f64), i: usize| {
+            E::of(low + (high - low) * (i as f64 + 0.5) / cells as f64)
+        };
+        (0..cells * cells).flat_map(|i| [at(self.x, i % cells), at(self.y, i / cells)]).collect()
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
         for (axis, (low, high)) in [("x", self.x), ("y", self.y)] {
             if !(low < high && (high - low).is_finite()) {
                 return Err(FlowError::option(

@@ -7,6 +7,9 @@ pub(super) const INK: RGBColor = RGBColor(45, 48, 56);
 /// Grid lines.
 pub(super) const FAINT: RGBColor = RGBColor(228, 230, 235);
 
+/// What is not a number on a map: no share has this colour.
+pub(super) const BROKEN: RGBColor = RGBColor(0, 200, 120);
+
 /// The qualitative colours of Okabe and Ito (2008), the dark ones first.
 pub(super) const SERIES: [RGBColor; 6] = [
     RGBColor(0, 114, 178),

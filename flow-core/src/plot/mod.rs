@@ -8,11 +8,13 @@ mod chart;
 mod colours;
 mod curves;
 mod density;
+mod heat;
 mod images;
 mod scatter;
 
 pub use chart::Window;
 pub use curves::{curves, Curve};
 pub use density::density_map;
+pub use heat::{heat_map, Heat};
 pub use images::images;
 pub use scatter::{clouds, scatter, Cloud};

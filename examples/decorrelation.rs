@@ -1,0 +1,167 @@
+//! Trains three flows to decorrelate small images, and watches them become unstable, or not: the
+//! decorrelation task of "On the invertibility of invertible neural networks" (Behrmann et al.
+//! 2019, section 4.4). Affine couplings lose their inverse, additive ones whose nets have a
+//! certified Lipschitz constant stay well conditioned.
+//!
+//! ```sh
+//! cargo run --release --example decorrelation
+//! ```
+
+use dfdx::prelude::*;
+use flow_core::data::Bits;
+use flow_core::plot::{curves, Curve};
+use flow_core::prelude::*;
+use flow_core::stability::{decorrelate, Examination, Report};
+use flow_core::{Architecture, Flow, Invertible, Unconditional};
+use flow_examples::{output_folder, small_patches, Options, Result};
+
+flow! {
+    /// Scales in (0, 1), as the paper's.
+    struct Affine: Vector<64> {
+        repeat 8 {
+            permute(shuffle(seed = 1));
+            affine_coupling(keep = first, scale = sigmoid(0.0, 1.0), net = mlp([128, 128], relu));
+            affine_coupling(keep = second, scale = sigmoid(0.0, 1.0), net = mlp([128, 128], relu));
+        }
+    }
+
+    struct Additive: Vector<64> {
+        repeat 8 {
+            permute(shuffle(seed = 1));
+            additive_coupling(keep = first, net = mlp([128, 128], relu));
+            additive_coupling(keep = second, net = mlp([128, 128], relu));
+        }
+    }
+
+    struct Lipschitz: Vector<64> {
+        repeat 8 {
+            permute(shuffle(seed = 1));
+            additive_coupling(keep = first, net = mlp([128, 128], relu, lipschitz = 1.0));
+            additive_coupling(keep = second, net = mlp([128, 128], relu, lipschitz = 1.0));
+        }
+    }
+}
+
+/// A model's number over the steps.
+type History = Vec<(f64, f64)>;
+
+struct Run {
+    data: Rows<f32>,
+    seed: u64,
+    steps: u64,
+    rounds: u64,
+    rate: f64,
+}
+
+/// What is drawn of a model.
+struct Found {
+    condition: History,
+    error: History,
+}
+
+fn main() -> Result {
+    let options = Options::read(&["steps", "seed", "rate"])?;
+    let seed = options.get("seed")?.unwrap_or(0);
+    let run = Run {
+        data: grey(seed)?,
+        seed,
+        steps: options.get("steps")?.unwrap_or(3000),
+        rounds: 10,
+        rate: options.get("rate")?.unwrap_or(5e-3),
+    };
+    let cpu = Cpu::default();
+    let names = ["affine", "additive", "additive, lipschitz = 1"];
+    let mut affine = Affine::<f32>::build(&cpu, seed)?;
+    let mut additive = Additive::<f32>::build(&cpu, seed)?;
+    let mut lipschitz = Lipschitz::<f32>::build(&cpu, seed)?;
+    let found = [
+        run.train(names[0], &mut affine)?,
+        run.train(names[1], &mut additive)?,
+        run.train(names[2], &mut lipschitz)?,
+    ];
+
+    let folder = output_folder("decorrelation")?;
+    let draw = |file: &str, what: &str, of: fn(&Found) -> &History| {
+        let all: Vec<_> = names
+            .iter()
+            .zip(&found)
+            .map(|(name, found)| Curve::new(*name, of(found).iter().map(|&(x, y)| (x, y.log10()))))
+            .collect();
+        curves(folder.join(file), "decorrelation", ["step", what], &all)
+    };
+    draw("condition.png", "largest condition number, log₁₀", |found| &found.condition)?;
+    draw("reconstruction.png", "largest reconstruction error, log₁₀", |found| &found.error)?;
+    println!("wrote condition.png and reconstruction.png to {}", folder.display());
+    Ok(())
+}
+
+impl Run {
+    fn train<A>(&self, name: &str, flow: &mut Flow<A, f32>) -> Result<Found>
+    where
+        A: Architecture<f32, Context = Unconditional, Event = Vector<64>, Latent = Vector<64>>
+            + Invertible,
+    {
+        println!("{name}");
+        println!(
+            "{:>6} {:>9} {:>9} {:>9} {:>11} {:>12} {:>10}",
+            "step", "loss", "σ max", "σ min", "condition", "error", "not finite"
+        );
+        let held_out = Rows::new(self.data.values()[..100 * 64].to_vec(), 64)?;
+        let mut found = Found { condition: Vec::new(), error: Vec::new() };
+        let mut loss = f64::NAN;
+        for round in 0..=self.rounds {
+            if round > 0 {
+                let trainer = Trainer::new(Adam::new(self.rate))
+                    .batch_size(256)
+                    .steps(self.steps / self.rounds)
+                    .seed(self.seed + round)
+                    .silent();
+                let history = trainer.fit_with(flow, &self.data, |flow, batch, gradients| {
+                    let (z, _) = flow.forward(batch.x::<Vector<64>>()?.trace(gradients))?;
+                    decorrelate(z)
+                });
+                // A flow whose loss is no longer finite is where this was to lead.
+                match history {
+                    Ok(history) => loss = history.records.last().map_or(f64::NAN, |r| r.loss),
+                    Err(error @ FlowError::Diverged { .. }) => {
+                        println!("{error}");
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let step = round * (self.steps / self.rounds);
+            let report = Examination::default().passes(1).run(flow, &held_out)?;
+            line(step, loss, &report);
+            found.condition.push((step as f64, report.jacobian.condition.worst()));
+            found.error.push((step as f64, report.data.once().worst()));
+        }
+        println!();
+        Ok(found)
+    }
+}
+
+fn line(step: u64, loss: f64, report: &Report) {
+    let jacobian = &report.jacobian;
+    let smallest = jacobian.smallest.finite.as_ref().map_or(f64::NAN, |finite| finite.smallest());
+    println!(
+        "{step:>6} {loss:>9.3} {:>9.2e} {smallest:>9.2e} {:>11.2e} {:>12.2e} {:>10}",
+        jacobian.largest.worst(),
+        jacobian.condition.worst(),
+        report.data.once().worst(),
+        report.data.once().non_finite,
+    );
+}
+
+/// Grey patches of 8 × 8 with numbers in [−0.5, 0.5), in random order.
+fn grey(seed: u64) -> Result<Rows<f32>> {
+    let noise = Noise::seed(seed).named("data");
+    let x = Bits::new(8)?.dequantize(&small_patches()?, &noise.named("dequantize"))?;
+    let order = noise.permutation(x.len());
+    let mut numbers = Vec::with_capacity(x.len() * 64);
+    for row in order {
+        let image = &x.values()[row * 192..(row + 1) * 192];
+        numbers.extend((0..64).map(|i| (image[i] + image[64 + i] + image[128 + i]) / 3.0 - 0.5));
+    }
+    Ok(Rows::new(numbers, 64)?)
+}
