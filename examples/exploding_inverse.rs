@@ -7,6 +7,9 @@
 //! cargo run --release --example exploding_inverse                 # small nets, few steps
 //! cargo run --release --example exploding_inverse -- --published  # the paper's: many hours
 //! ```
+//!
+//! The default run is too short and its nets too small for the first flow to break as published; the
+//! last lines say what did.
 
 use std::path::PathBuf;
 use std::time::Instant;
