@@ -7,7 +7,7 @@
 use flow_core::plot::{curves, density_map, scatter, Curve, Window};
 use flow_core::prelude::*;
 use flow_core::Cpu;
-use flow_examples::{output_folder, Options, Result};
+use flow_examples::{checkerboard, output_folder, Options, Result};
 
 flow! {
     /// Splines along both axes in turn.
@@ -25,8 +25,8 @@ fn main() -> Result {
     let seed = options.get("seed")?.unwrap_or(0);
 
     let mut noise = Noise::seed(seed);
-    let data = board(100_000, &noise.split())?;
-    let held_out = board(20_000, &noise.split())?;
+    let data = checkerboard(100_000, &noise.split())?;
+    let held_out = checkerboard(20_000, &noise.split())?;
 
     let mut flow = Checkerboard::<f32>::build(&Cpu::default(), seed)?;
     println!("{}\n", flow.summary());
@@ -55,16 +55,4 @@ fn main() -> Result {
     curves(folder.join("training.png"), "training", names, &[Curve::new("", loss)])?;
     println!("wrote density.png, samples.png and training.png to {}", folder.display());
     Ok(())
-}
-
-/// Points spread evenly over eight squares of side 2 within [−4, 4]².
-fn board(count: usize, noise: &Noise) -> Result<Rows<f32>> {
-    let point = |i: u64| {
-        let square = noise.below(3 * i, 8);
-        let (row, pair) = (square / 2, square % 2);
-        let column = 2 * pair + row % 2;
-        let within = |corner: u64, uniform: f64| (2.0 * (corner as f64 + uniform) - 4.0) as f32;
-        [within(column, noise.uniform(3 * i + 1)), within(row, noise.uniform(3 * i + 2))]
-    };
-    Ok(Rows::from_rows((0..count as u64).map(point))?)
 }

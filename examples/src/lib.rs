@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use flow_core::io::read_table;
-use flow_core::Rows;
+use flow_core::{Noise, Rows};
 
 /// What an example's `main` returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -28,10 +28,11 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The command line: values after `--name`, and words without a name.
+/// The command line: values after `--name`, switches, and words without a name.
 #[derive(Debug, Default)]
 pub struct Options {
     named: BTreeMap<String, String>,
+    switched: Vec<String>,
     words: Vec<String>,
 }
 
@@ -41,10 +42,22 @@ impl Options {
     /// # Errors
     /// A name that is not one of them, or without a value.
     pub fn read(names: &[&str]) -> Result<Self> {
-        Self::parse(std::env::args().skip(1), names)
+        Self::read_with_switches(names, &[])
     }
 
-    fn parse(arguments: impl IntoIterator<Item = String>, names: &[&str]) -> Result<Self> {
+    /// [`read`](Self::read), where also these switches may stand, which have no value.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with_switches(names: &[&str], switches: &[&str]) -> Result<Self> {
+        Self::parse(std::env::args().skip(1), names, switches)
+    }
+
+    fn parse(
+        arguments: impl IntoIterator<Item = String>,
+        names: &[&str],
+        switches: &[&str],
+    ) -> Result<Self> {
         let mut options = Self::default();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -52,8 +65,13 @@ impl Options {
                 options.words.push(argument);
                 continue;
             };
+            if switches.contains(&name) {
+                options.switched.push(name.into());
+                continue;
+            }
             if !names.contains(&name) {
-                let known: Vec<_> = names.iter().map(|name| format!("--{name}")).collect();
+                let known = names.iter().chain(switches);
+                let known: Vec<_> = known.map(|name| format!("--{name}")).collect();
                 return Err(format!("no option {argument}\nhelp: {}", known.join(", ")).into());
             }
             let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
@@ -71,6 +89,11 @@ impl Options {
             text.parse().map_err(|error| format!("--{name} is `{text}`: {error}").into())
         };
         self.named.get(name).map(read).transpose()
+    }
+
+    /// Whether a switch was given.
+    pub fn switched(&self, name: &str) -> bool {
+        self.switched.iter().any(|given| given == name)
     }
 
     /// The words without a name.
@@ -116,9 +139,39 @@ pub fn small_patches() -> Result<Rows<f32>> {
     Ok(Rows::new(small, 3 * SIDE * SIDE)?)
 }
 
+/// Points spread evenly over the eight dark squares, of side 2, of a checkerboard on [−4, 4]².
+///
+/// # Errors
+/// No points.
+pub fn checkerboard(count: usize, noise: &Noise) -> Result<Rows<f32>> {
+    let point = |i: u64| {
+        let square = noise.below(3 * i, 8);
+        let (row, pair) = (square / 2, square % 2);
+        let column = 2 * pair + row % 2;
+        let within = |corner: u64, uniform: f64| (2.0 * (corner as f64 + uniform) - 4.0) as f32;
+        [within(column, noise.uniform(3 * i + 1)), within(row, noise.uniform(3 * i + 2))]
+    };
+    Ok(Rows::from_rows((0..count as u64).map(point))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkerboard_has_its_points_on_eight_of_sixteen_squares() {
+        let rows = checkerboard(4000, &Noise::seed(1)).unwrap();
+        let mut seen = [0; 16];
+        for point in rows.values().chunks_exact(2) {
+            let [x, y] = [0, 1].map(|axis| (f64::from(point[axis]) + 4.0) / 2.0);
+            assert!((0.0..=4.0).contains(&x) && (0.0..=4.0).contains(&y));
+            seen[4 * y.min(3.0) as usize + x.min(3.0) as usize] += 1;
+        }
+        for (i, count) in seen.into_iter().enumerate() {
+            let dark = (i / 4 + i % 4) % 2 == 0;
+            assert!(if dark { (400..600).contains(&count) } else { count < 3 }, "{seen:?}");
+        }
+    }
 
     #[test]
     fn shipped_data_are_what_they_are_said_to_be() {
@@ -140,7 +193,8 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Options> {
-        Options::parse(line.split_whitespace().map(String::from), &["steps", "seed"])
+        let words = line.split_whitespace().map(String::from);
+        Options::parse(words, &["steps", "seed"], &["published"])
     }
 
     #[test]
@@ -156,7 +210,8 @@ mod tests {
 
     #[test]
     fn options_and_words_are_told_apart() {
-        let options = parse("data.csv --steps 20 more").unwrap();
+        let options = parse("data.csv --published --steps 20 more").unwrap();
+        assert!(options.switched("published") && !options.switched("steps"));
         assert_eq!(options.words(), ["data.csv", "more"]);
         assert_eq!(options.get::<u64>("steps").unwrap(), Some(20));
         assert_eq!(options.get::<u64>("seed").unwrap(), None);
@@ -166,7 +221,7 @@ mod tests {
     fn wrong_options_are_named() {
         let text = |error: Error| format!("{error:?}");
         let error = |line| text(parse(line).unwrap_err());
-        assert_eq!(error("--step 1"), "no option --step\nhelp: --steps, --seed");
+        assert_eq!(error("--step 1"), "no option --step\nhelp: --steps, --seed, --published");
         assert_eq!(error("--steps"), "--steps needs a value");
         let error = parse("--steps x").unwrap().get::<u64>("steps").unwrap_err();
         assert_eq!(text(error), "--steps is `x`: invalid digit found in string");

@@ -7,6 +7,7 @@ use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFro
 use crate::architecture::invertible;
 use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Operator};
 use crate::engine::{adds_to, check, ordered, Direction, Given, JoinTape, Machine, Operator};
+use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Machine, Operator};
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,
     Vector,
