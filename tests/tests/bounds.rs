@@ -177,6 +177,12 @@ sound! {
             affine_coupling(keep = checker_odd, scale = tanh(0.5), net = conv([3], hidden = 3, tanh));
         }
     }
+    spline: {
+        Vector<4> {
+            spline_coupling(bins = 4, net = mlp([4], swish));
+            spline_coupling(bins = 3, bound = 1.5, net = mlp([4], tanh));
+        }
+    }
     dual: { Vector<5> { dual_affine_coupling(scale = tanh(1.0), net = mlp([6], swish)); } }
     residual: {
         Vector<3> {
