@@ -170,6 +170,12 @@ sound! {
             affine_coupling(net = mlp([4], softplus));
         }
     }
+    mexican_hat: {
+        Vector<4> {
+            affine_coupling(scale = mexican_hat(3), net = mlp([4], swish));
+            affine_coupling(scale = mexican_hat(2, beta = 0.7), net = mlp([4], tanh));
+        }
+    }
     affine_on_images: {
         Image<2, 2, 2> {
             affine_coupling(scale = sigmoid(0.5, 1.0), net = conv([3, 1], hidden = 3, leaky_relu));
