@@ -5,8 +5,6 @@ use std::cell::Cell;
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFromVec};
 
 use crate::architecture::invertible;
-use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Operator};
-use crate::engine::{adds_to, check, ordered, Direction, Given, JoinTape, Machine, Operator};
 use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Machine, Operator};
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,

@@ -123,8 +123,28 @@ macro_rules! sound {
 
 sound! {
     elementary: { Vector<4> { standardize; actnorm; permute(shuffle(2)); linear(diagonal); } }
+    curves: {
+        Vector<3> { leaky_relu(0.2); scale(-0.7); actnorm; normal_cdf; logit; leaky_relu(1.5); }
+    }
+    there_and_back: { Vector<3> { sigmoid; logit; linear(lu); } }
     linear_lu: { Vector<4> { linear(lu); permute(roll(1)); linear(lu); } }
     linear_dense: { Vector<3> { linear(dense); } }
+    orthogonal: {
+        Vector<4> {
+            linear(orthogonal);
+            affine_coupling(scale = tanh(1.0), net = mlp([4], tanh));
+            linear(householder(2));
+            affine_coupling(net = mlp([4], swish));
+            linear(orthogonal);
+        }
+    }
+    linear_svd: {
+        Vector<4> {
+            linear(svd);
+            affine_coupling(scale = tanh(1.0), net = mlp([4], tanh));
+            linear(svd);
+        }
+    }
     images: { Image<2, 2, 2> { squeeze(2); conv1x1(lu); unsqueeze(2); haar; actnorm; flatten; } }
     strided: { Image<1, 4, 2> { invertible_conv(kernel = 2); } }
     levels: { Vector<8> { multiscale 3 { linear(lu); actnorm; } } }
@@ -150,11 +170,23 @@ sound! {
             affine_coupling(net = mlp([4], softplus));
         }
     }
+    mexican_hat: {
+        Vector<4> {
+            affine_coupling(scale = mexican_hat(3), net = mlp([4], swish));
+            affine_coupling(scale = mexican_hat(2, beta = 0.7), net = mlp([4], tanh));
+        }
+    }
     affine_on_images: {
         Image<2, 2, 2> {
             affine_coupling(scale = sigmoid(0.5, 1.0), net = conv([3, 1], hidden = 3, leaky_relu));
             conv1x1(lu);
             affine_coupling(keep = checker_odd, scale = tanh(0.5), net = conv([3], hidden = 3, tanh));
+        }
+    }
+    spline: {
+        Vector<4> {
+            spline_coupling(bins = 4, net = mlp([4], swish));
+            spline_coupling(bins = 3, bound = 1.5, net = mlp([4], tanh));
         }
     }
     dual: { Vector<5> { dual_affine_coupling(scale = tanh(1.0), net = mlp([6], swish)); } }

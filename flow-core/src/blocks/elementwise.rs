@@ -1,6 +1,7 @@
 use super::curves::Curve;
 use super::non_empty;
 use crate::engine::{Builder, Pass};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// One fixed function on every number, such as `tanh` or `logit`.
@@ -114,6 +115,24 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
 
     fn facts(&self) -> Facts {
         self.curve.facts()
+    }
+
+    /// The Jacobian is diagonal.
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let backwards = probe.backwards();
+        let (mut most, mut least) = (0.0_f64, f64::INFINITY);
+        for v in probe.region().iter_mut() {
+            let x = if backwards { self.curve.enclose_inverse(*v) } else { Some(*v) };
+            let Some(x) = x else {
+                // No point of the box has an image there.
+                probe.lose_region();
+                return Ok(Amplification::architectural(self.curve.facts()));
+            };
+            let (z, slope) = self.curve.enclose(x);
+            *v = if backwards { x } else { z };
+            (most, least) = (most.max(slope.high), least.min(slope.low));
+        }
+        Ok(Amplification::certified(most, (1.0 / least).next_up()))
     }
 }
 

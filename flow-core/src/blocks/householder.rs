@@ -2,6 +2,8 @@ use super::dense::{self, Side, Weight};
 use super::non_empty;
 use super::reflections::Reflections;
 use crate::engine::{Builder, Pass, State, Values};
+use crate::lipschitz::linear::push;
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = H₁…Hₖ x` with the reflections `Hᵢ = I − 2vᵢvᵢᵀ/‖vᵢ‖²`, at every pixel alike:
@@ -66,6 +68,14 @@ impl<E: Scalar> Block<E> for Householder {
 
     fn facts(&self) -> Facts {
         Facts::ISOMETRY
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let (d, backwards) = (self.features, probe.backwards());
+        let q = probe.derived(&self.reflections.product);
+        let entry = |i: usize, j: usize| if backwards { q[j * d + i] } else { q[i * d + j] };
+        push(probe, d, |i, j| entry(i, j).as_f64(), self.reflections.rounding::<E>());
+        Ok(Amplification::ISOMETRY)
     }
 }
 

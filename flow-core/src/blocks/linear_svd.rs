@@ -4,6 +4,8 @@ use super::reflections::Reflections;
 use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::linear::push;
+use crate::lipschitz::{Amplification, Interval, Kind, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = U·diag(exp(log_singular))·Vᵀ x` with `U` and `V` products of as many reflections as
@@ -134,6 +136,30 @@ impl<E: Scalar> Block<E> for LinearSvd {
 
     fn facts(&self) -> Facts {
         AFFINE
+    }
+
+    /// The extreme singular values are parameters.
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let d = self.shape.features();
+        let logs = probe.parameter(&self.log_singular).iter().map(|log| log.as_f64());
+        let most = |logs: &mut dyn Iterator<Item = f64>| {
+            logs.fold(
+                f64::NEG_INFINITY,
+                |m, log| if log.is_finite() { m.max(log) } else { f64::INFINITY },
+            )
+        };
+        let (forward, inverse) = (most(&mut logs.clone()), most(&mut logs.map(|log| -log)));
+        let (slot, largest) =
+            if probe.backwards() { (&self.inverse, inverse) } else { (&self.weight, forward) };
+        let matrix = probe.derived(slot);
+        // Of U and V, of their singular values and of the product, each relative to the largest of
+        // those. Twice the sum holds the products of errors, which are below 1.
+        let side = d as f64;
+        let product = side * (side + 12.0) * E::epsilon().as_f64();
+        let share = self.left.rounding::<E>() + self.right.rounding::<E>() + product;
+        let error = 2.0 * share * Interval::point(largest).exp().high;
+        push(probe, d, |i, j| matrix[i * d + j].as_f64(), error);
+        Ok(Amplification { forward, inverse, kind: Kind::Certified, published: None })
     }
 }
 

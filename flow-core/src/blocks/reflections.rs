@@ -48,6 +48,20 @@ impl Reflections {
         }
     }
 
+    /// At least the Frobenius norm of the product's rounding; infinite where that is useless. One of
+    /// k reflections errs by a small multiple of `d·ε` in each row, a unit vector, and the errors
+    /// add up (Higham 2002, "Accuracy and stability of numerical algorithms", lemma 19.3).
+    pub(super) fn rounding<E: Scalar>(&self) -> f64 {
+        let d = self.features as f64;
+        let count = self.vectors.len() as f64 / d;
+        let error = 8.0 * count * (d + 4.0) * d.sqrt() * E::epsilon().as_f64();
+        if error < 1.0 {
+            error
+        } else {
+            f64::INFINITY
+        }
+    }
+
     /// Carries the gradient `G` by `Q` on to the vectors.
     ///
     /// That by `Hᵢ` is `Kᵢ = (H₁…Hᵢ₋₁)ᵀ G (Hᵢ₊₁…Hₖ)ᵀ`. So `K₁ = G Qᵀ H₁` and `Kᵢ₊₁ = Hᵢ Kᵢ Hᵢ₊₁`: no

@@ -10,6 +10,8 @@ pub struct Enclosure {
     /// Every output that a row can have.
     pub output: Vec<Interval>,
     jacobian: Jacobian,
+    /// By how much the Jacobian's rows are scaled on top, one for each output of a pixel; none for 1.
+    rows: Option<Vec<f64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -24,16 +26,33 @@ impl Enclosure {
     /// Outputs of which nothing is known, of a net with a Lipschitz constant (infinite for none).
     pub fn unknown(outputs: usize, lipschitz: f64) -> Self {
         let output = vec![Interval::EVERYTHING; outputs];
-        Self { output, jacobian: Jacobian::Whole(lipschitz) }
+        Self { output, jacobian: Jacobian::Whole(lipschitz), rows: None }
     }
 
     pub(crate) fn layered(output: Vec<Interval>, before: f64, last: Vec<f64>, map: Map) -> Self {
-        Self { output, jacobian: Jacobian::Factors { before, last, map } }
+        Self { output, jacobian: Jacobian::Factors { before, last, map }, rows: None }
+    }
+
+    /// With a function of each output behind it, whose slope is at most `rows[output]`: one for each
+    /// output of a pixel.
+    pub(crate) fn scale_rows(self, rows: Vec<f64>) -> Self {
+        Self { rows: Some(rows), ..self }
     }
 
     /// An upper bound of the norm of `D·J` with a diagonal D whose entries are at most
     /// `scale[output]` in absolute value: one for each output of a pixel.
     pub fn norm(&self, scale: &[f64]) -> f64 {
+        // A greater diagonal has a norm no less.
+        let scaled: Vec<f64>;
+        let scale = match &self.rows {
+            None => scale,
+            Some(rows) => {
+                let by =
+                    |(&a, &b): (&f64, &f64)| if a == 0.0 || b == 0.0 { 0.0 } else { up(a * b) };
+                scaled = scale.iter().zip(rows).map(by).collect();
+                &scaled
+            }
+        };
         let most = scale.iter().copied().fold(0.0, f64::max);
         let (norm, before) = match &self.jacobian {
             Jacobian::Whole(bound) => (most, *bound),

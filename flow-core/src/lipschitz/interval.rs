@@ -71,6 +71,19 @@ impl Interval {
         Self::new(low.max(0.0), high)
     }
 
+    /// Both ends outward by a share of themselves.
+    pub(crate) fn widened(self, share: f64) -> Self {
+        let by = |v: f64| if v == 0.0 { 0.0 } else { share * v.abs() };
+        Self::new((self.low - by(self.low)).next_down(), (self.high + by(self.high)).next_up())
+    }
+
+    /// The natural logarithm of what is above 0.
+    pub fn ln(self) -> Self {
+        let above = Self { low: self.low.max(0.0), high: self.high.max(0.0) };
+        let Self { low, high } = above.increasing(f64::ln);
+        Self::new(low, high)
+    }
+
     /// The logistic function, between 0 and 1.
     pub fn sigmoid(self) -> Self {
         // Two library functions' worth of rounding.
@@ -156,7 +169,8 @@ impl std::ops::Div for Interval {
     type Output = Self;
 
     fn div(self, other: Self) -> Self {
-        self * other.recip()
+        let inverse = other.recip();
+        std::ops::Mul::mul(self, inverse)
     }
 }
 
@@ -215,6 +229,7 @@ mod tests {
             for p in points(a) {
                 assert!(a.exp().contains(p.exp()) && a.tanh().contains(p.tanh()));
                 assert!(a.sigmoid().contains(1.0 / (1.0 + (-p).exp())));
+                assert!(p <= 0.0 || a.ln().contains(p.ln()));
                 assert!(a.square().contains(p * p) && p.abs() <= a.magnitude());
             }
             let x = [a, b];
@@ -238,6 +253,7 @@ mod tests {
         assert_eq!(all * Interval::ZERO, Interval::ZERO);
         assert_eq!(Interval::new(-1.0, 2.0).recip(), all);
         assert!(all.exp().low == 0.0 && all.exp().high == f64::INFINITY);
+        assert_eq!(all.ln(), all);
         assert!(all.tanh().low == -1.0 && all.sigmoid().high == 1.0);
         let one = affine(|_, _| 0.0, 1, &[all], |_| 2.0);
         assert!(one[0].contains(2.0) && one[0].is_bounded());

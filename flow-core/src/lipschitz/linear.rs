@@ -25,14 +25,7 @@ impl Linear<'_> {
         } else {
             (self.weight, self.error)
         };
-        for vector in probe.region().chunks_exact_mut(self.d) {
-            let squares = vector.iter().map(|v| v.magnitude() * v.magnitude()).sum::<f64>();
-            let length = squares.sqrt() * (1.0 + 1e-12);
-            let slack = if share == 0.0 { 0.0 } else { up(share * length) };
-            let image = affine(|i, j| matrix[i * self.d + j], self.d, vector, |_| 0.0);
-            let slack = Interval::new(-slack, slack);
-            vector.iter_mut().zip(image).for_each(|(v, image)| *v = image + slack);
-        }
+        push(probe, self.d, |i, j| matrix[i * self.d + j], share);
         Amplification::certified(forward, inverse)
     }
 
@@ -60,6 +53,24 @@ impl Linear<'_> {
         }
         let inverse = up(norm(self.inverse, d, d) / (1.0 - defect).next_down());
         (forward, inverse, defect)
+    }
+}
+
+/// Carries the probe's box through a matrix on every `d` numbers, which differs from the true one by
+/// at most `error` in the Frobenius norm (or from its product with such a vector by that share).
+pub(crate) fn push<E: Scalar>(
+    probe: &mut Probe<'_, E>,
+    d: usize,
+    matrix: impl Fn(usize, usize) -> f64,
+    error: f64,
+) {
+    for vector in probe.region().chunks_exact_mut(d) {
+        let squares = vector.iter().map(|v| v.magnitude() * v.magnitude()).sum::<f64>();
+        let length = squares.sqrt() * (1.0 + 1e-12);
+        let slack = if error == 0.0 { 0.0 } else { up(error * length) };
+        let image = affine(&matrix, d, vector, |_| 0.0);
+        let slack = Interval::new(-slack, slack);
+        vector.iter_mut().zip(image).for_each(|(v, image)| *v = image + slack);
     }
 }
 

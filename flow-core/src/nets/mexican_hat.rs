@@ -1,5 +1,6 @@
 use super::{Conditioner, LastLayer};
 use crate::engine::{Builder, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::{up, Enclosure, Interval};
 use crate::{FlowError, Result, Scalar, Shape};
 
 /// A net whose factors are bounded: of the two parameters (s, t) of each affine map it turns `s`
@@ -86,6 +87,38 @@ fn hat<E: Scalar>(phi: E) -> (E, E) {
     ((E::one() - square) * bell, phi * (square - E::of(3.0)) * bell)
 }
 
+/// Every hat on an interval, and the largest slope in absolute value.
+fn enclosed_hat(phi: Interval) -> (Interval, f64) {
+    let near = if phi.contains(0.0) { 0.0 } else { phi.low.abs().min(phi.high.abs()) };
+    let far = phi.magnitude();
+    // Out there both are less than any number of note, and the square may overflow.
+    const FAR: f64 = 40.0;
+    let nothing = Interval::new(-1e-300, 1e-300);
+    let at = |phi: f64| {
+        if phi > FAR {
+            return (nothing, nothing);
+        }
+        let phi = Interval::point(phi);
+        let square = phi.square();
+        let bell = (Interval::point(-0.5) * square).exp();
+        ((Interval::point(1.0) - square) * bell, phi * (square - Interval::point(3.0)) * bell)
+    };
+    let (a, b) = (at(near), at(far));
+    let mut value = a.0.hull(b.0);
+    let mut steepest = a.1.hull(b.1).magnitude();
+    let meets = |place: f64| near <= place + 1e-6 && place - 1e-6 <= far;
+    // The hat is least at √3, and steepest at √(3 ∓ √6).
+    if meets(1.7320508) {
+        value = value.hull(Interval::point(-0.446_260_320_297));
+    }
+    for (place, slope) in [(0.7419638, 1.380_119_046_161), (2.3344142, 0.374_896_928_84)] {
+        if meets(place) {
+            steepest = steepest.max(slope);
+        }
+    }
+    (value, steepest)
+}
+
 impl<E: Scalar, N: Conditioner<E>> Conditioner<E> for MexicanHat<N> {
     fn inputs(&self) -> usize {
         self.net.inputs()
@@ -93,6 +126,28 @@ impl<E: Scalar, N: Conditioner<E>> Conditioner<E> for MexicanHat<N> {
 
     fn outputs(&self) -> usize {
         self.net.outputs()
+    }
+
+    fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
+        let mut net = self.net.enclose(state, input, beside);
+        let (w, b) = (state.values.parameter(&self.w), state.values.parameter(&self.b));
+        let features = w.len() / self.hats;
+        let share = Interval::point(self.hats as f64).recip();
+        let mut rows = vec![1.0; 2 * features];
+        rows.iter_mut().step_by(2).for_each(|row| *row = 0.0);
+        for (place, theta) in net.output.chunks_exact_mut(2).enumerate() {
+            let feature = place % features;
+            let (mut sum, mut slope) = (Interval::ZERO, 0.0);
+            for k in feature * self.hats..(feature + 1) * self.hats {
+                let w = Interval::point(w[k].as_f64());
+                let (value, steepest) = enclosed_hat(w * theta[0] + Interval::point(b[k].as_f64()));
+                sum = sum + value;
+                slope = up(slope + up(w.magnitude() * steepest));
+            }
+            theta[0] = sum * share;
+            rows[2 * feature] = f64::max(rows[2 * feature], up(slope * share.high));
+        }
+        net.scale_rows(rows)
     }
 
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
@@ -225,6 +280,24 @@ mod tests {
             });
             assert!((got - want).abs() < 1e-8, "parameter {i}: {got}, not {want}");
         }
+    }
+
+    #[test]
+    fn hats_lie_in_their_enclosures() {
+        let noise = Noise::seed(2);
+        for k in 0..2000 {
+            let (a, b) = (2.0 * noise.normal(2 * k), 2.0 * noise.normal(2 * k + 1));
+            let v = Interval::new(a.min(b), a.max(b));
+            let (value, steepest) = enclosed_hat(v);
+            for i in 0..=32 {
+                let (hat, slope) =
+                    hat((v.low + (v.high - v.low) * f64::from(i) / 32.0).min(v.high));
+                assert!(value.contains(hat) && slope.abs() <= steepest, "{v:?}: {hat}, {slope}");
+            }
+        }
+        let (value, steepest) = enclosed_hat(Interval::EVERYTHING);
+        assert!(value.contains(1.0) && value.contains(-0.4462603202968));
+        assert!((1.38..1.3802).contains(&steepest) && value.magnitude() < 1.0001);
     }
 
     #[test]

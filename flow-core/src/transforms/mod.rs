@@ -11,6 +11,7 @@ mod additive;
 mod affine;
 pub(crate) mod rational_quadratic;
 mod spline;
+mod spline_enclosure;
 #[cfg(test)]
 mod testing;
 

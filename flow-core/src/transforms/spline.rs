@@ -1,6 +1,8 @@
 use super::rational_quadratic::Bin;
-use super::{features, Transform};
+use super::spline_enclosure::Knots;
+use super::{features, Bent, Transform};
 use crate::backend::cpu::elementwise::{softmax, softplus};
+use crate::lipschitz::Interval;
 use crate::{FlowError, LogDet, Result, Scalar};
 
 /// The least width and height of a bin as a share of the whole, and the least slope.
@@ -222,6 +224,13 @@ impl Transform for Spline {
             });
             *by_x = -by_f;
         }
+    }
+
+    fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
+        if !parameters.iter().all(|v| v.is_bounded()) {
+            return Bent::unknown(parameters.len());
+        }
+        Knots::new(self.bins, self.bound, LEAST, parameters).enclose(at, backwards)
     }
 }
 

@@ -203,3 +203,46 @@ fn bad_options_are_errors() {
     }
     assert!(Spline::new(999, 1e-3).check().is_ok());
 }
+
+#[test]
+fn enclosures_hold_values_slopes_and_derivatives() {
+    use crate::lipschitz::Interval;
+    let spline = Spline::new(3, 2.0);
+    for seed in 0..600 {
+        let noise = crate::Noise::seed(seed);
+        let around = |centre: f64, half: f64| Interval::new(centre - half, centre + half);
+        let half = [0.0, 0.01, 0.5][(seed % 3) as usize];
+        let theta: Vec<_> = (0..8).map(|i| around(1.5 * noise.normal(i), half)).collect();
+        let width = [0.0, 0.1, 1.0][(seed / 3 % 3) as usize];
+        let at = around(1.5 * noise.normal(8), width);
+        let there = spline.enclose(at, &theta, false);
+        let back = spline.enclose(there.value, &theta, true);
+        for k in 0..12 {
+            let share = |i: u64| noise.uniform(100 + 16 * k + i);
+            let within = |v: Interval, share: f64| (v.low + (v.high - v.low) * share).min(v.high);
+            let x = within(at, share(9));
+            let mut parameters: Vec<f64> =
+                theta.iter().zip(0..).map(|(&v, i)| within(v, share(i))).collect();
+            let (mut z, mut by_x) = ([x], [1.0]);
+            spline.forward(&mut z, &mut parameters, &mut [0.0]);
+            spline.forward_vjp(&[x], &mut parameters, &mut by_x, &[0.0]);
+            // The rounding of the spline itself.
+            let near = |v: Interval, p: f64| v.low - 1e-12 <= p && p <= v.high + 1e-12;
+            for bent in [&there, &back] {
+                let slope = bent.slope.low * (1.0 - 1e-10) <= by_x[0]
+                    && by_x[0] <= bent.slope.high * (1.0 + 1e-10);
+                assert!(slope, "seed {seed}: slope {by_x:?}, {bent:?}");
+                for (by, bound) in parameters.iter().zip(&bent.by_parameters) {
+                    assert!(by.abs() <= bound + 1e-12, "seed {seed}: {parameters:?}, {bent:?}");
+                }
+            }
+            assert!(near(there.value, z[0]), "seed {seed}: {x} to {z:?}, {there:?}");
+            assert!(near(back.value, x), "seed {seed}: {z:?} from {x}, {back:?}");
+        }
+        if half + width == 0.0 {
+            let loose = 1e-5;
+            assert!(there.value.high - there.value.low < 1e-9, "seed {seed}: {there:?}");
+            assert!(back.value.high - back.value.low < loose, "seed {seed}: {back:?}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use super::Curve;
+use crate::lipschitz::Interval;
 use crate::{Facts, FlowError, LogDet, Result, Scalar};
 
 /// `x`, or `slope·x` where that is negative: `leaky_relu(slope = 0.01)`.
@@ -55,6 +56,17 @@ impl Curve for LeakyRelu {
     fn inverse_slopes<E: Scalar>(&self, z: E) -> (E, E) {
         (self.at(z).recip(), E::zero())
     }
+
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        let below = if x.low < 0.0 { self.slope } else { 1.0 };
+        let above = if x.high < 0.0 { self.slope } else { 1.0 };
+        let slopes = Interval::new(below.min(above), below.max(above));
+        (x.increasing(|x| x * self.at(x)), slopes)
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        Some(z.increasing(|z| z / self.at(z)))
+    }
 }
 
 /// `factor·x`: `scale(factor)`. Its log-determinant is `log |factor|` for each number.
@@ -95,5 +107,13 @@ impl Curve for Scale {
 
     fn inverse_slopes<E: Scalar>(&self, _: E) -> (E, E) {
         (E::of(self.factor).recip(), E::zero())
+    }
+
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        (x * Interval::point(self.factor), Interval::point(self.factor.abs()))
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        Some(z / Interval::point(self.factor))
     }
 }

@@ -11,6 +11,7 @@ pub use linear::{LeakyRelu, Scale};
 pub use normal::NormalCdf;
 pub use squash::{Logit, Sigmoid, Softplus, Tanh};
 
+use crate::lipschitz::Interval;
 use crate::{Facts, LogDet, Result, Scalar};
 
 /// A strictly monotone function `f` of one variable, with its inverse and the derivatives of both.
@@ -45,6 +46,30 @@ pub trait Curve: Send + Sync + 'static {
 
     /// `dx/dz` and `d log |dx/dz| / dz`, where there is an inverse.
     fn inverse_slopes<E: Scalar>(&self, z: E) -> (E, E);
+
+    /// Every value on an interval, and every `|f'|`; of an interval that leaves the domain every
+    /// number, and the slopes within the domain.
+    fn enclose(&self, x: Interval) -> (Interval, Interval);
+
+    /// Every `x` whose value lies in an interval, or nothing where that is outside the image.
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval>;
+}
+
+/// An increasing function on an interval, from its enclosures at the ends.
+fn rising(x: Interval, at: impl Fn(Interval) -> Interval) -> Interval {
+    Interval::new(at(Interval::point(x.low)).low, at(Interval::point(x.high)).high)
+}
+
+/// A slope that falls as |x| rises, from its enclosures at points.
+fn fading(x: Interval, at: impl Fn(Interval) -> Interval) -> Interval {
+    let near = if x.contains(0.0) { 0.0 } else { x.low.abs().min(x.high.abs()) };
+    let (far, near) = (at(Interval::point(x.magnitude())), at(Interval::point(near)));
+    Interval::new(far.low.max(0.0), near.high)
+}
+
+/// `log(p/rest)`.
+fn log_odds(p: Interval, rest: Interval) -> Interval {
+    p.ln() - rest.ln()
 }
 
 /// Facts of a function whose slope is at most `forward` and tends to 0.

@@ -1,6 +1,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use super::{inside, squashes, Curve};
+use super::{fading, inside, rising, squashes, Curve};
+use crate::lipschitz::Interval;
 use crate::{Facts, Scalar};
 
 /// The standard normal distribution function Φ, onto (0, 1).
@@ -44,6 +45,31 @@ fn open<E: Scalar>(z: E) -> f64 {
     inside(z, E::min_positive_value()).as_f64()
 }
 
+/// Φ at a point. Its argument's rounding moves erfc by a share of up to `(x² + 1)·ε` in the left
+/// tail, where `erfc'(t)/erfc(t)` is near `2t`; the library's erfc errs by less than one unit.
+fn enclosed(x: Interval) -> Interval {
+    let tail = x.low.min(0.0);
+    let wide = Interval::point(cdf(x.low)).widened((tail * tail + 16.0) * f64::EPSILON);
+    // Denormal numbers have lost digits.
+    let lost = f64::MIN_POSITIVE;
+    Interval::new((wide.low - lost).max(0.0), (wide.high + lost).min(1.0))
+}
+
+/// A number on the far side of the quantile of `p`, whatever the rounding there: steps away from
+/// it double until Φ says so.
+fn beyond(p: f64, sign: f64) -> f64 {
+    let start = quantile(p);
+    let mut step = sign * 1e-14 * (1.0 + start.abs());
+    for _ in 0..60 {
+        let image = enclosed(Interval::point(start + step));
+        if if sign < 0.0 { image.high <= p } else { image.low >= p } {
+            return start + step;
+        }
+        step += step;
+    }
+    sign * f64::INFINITY
+}
+
 impl Curve for NormalCdf {
     const NAME: &'static str = "normal_cdf";
 
@@ -76,5 +102,17 @@ impl Curve for NormalCdf {
         let x = quantile(open(z));
         let slope = (-log_density(x)).exp();
         (E::of(slope), E::of(x * slope))
+    }
+
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        // 1/√(2π).
+        let most = Interval::new(0.3989422804014326, 0.3989422804014328);
+        let slope = |x: Interval| (Interval::point(-0.5) * x.square()).exp() * most;
+        (rising(x, enclosed), fading(x, slope))
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        let z = z.meet(Interval::new(0.0, 1.0))?;
+        Some(Interval::new(beyond(z.low, -1.0), beyond(z.high, 1.0)))
     }
 }

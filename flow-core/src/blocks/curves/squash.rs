@@ -1,5 +1,17 @@
-use super::{inside, squashes, tail, Curve};
+use super::{fading, inside, log_odds, rising, squashes, tail, Curve};
+use crate::lipschitz::Interval;
 use crate::{Facts, FlowError, LogDet, Result, Scalar};
+
+/// 1 alone.
+fn one() -> Interval {
+    Interval::point(1.0)
+}
+
+/// `e^−x/(1 + e^−x)²`, the slope of the logistic function.
+fn logistic_slope(x: Interval) -> Interval {
+    let small = (-x).exp();
+    small / (one() + small).square()
+}
 
 /// The hyperbolic tangent, onto (−1, 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +54,18 @@ impl Curve for Tanh {
         let size = inside(z.abs(), E::zero());
         let slope = ((E::one() - size) * (E::one() + size)).recip();
         (slope, E::of(2.0) * z * slope)
+    }
+
+    /// `1 − tanh² x = 4·σ'(2x)`.
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        let [two, four] = [2.0, 4.0].map(Interval::point);
+        (x.tanh(), fading(x, |x| four * logistic_slope(two * x)))
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        let z = z.meet(Interval::new(-1.0, 1.0))?;
+        let half = Interval::point(0.5);
+        Some(rising(z, |z| half * log_odds(one() + z, one() - z)))
     }
 }
 
@@ -96,6 +120,15 @@ impl Curve for Sigmoid {
         let slope = (z * (E::one() - z)).recip();
         (slope, (z + z - E::one()) * slope)
     }
+
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        (x.sigmoid(), fading(x, logistic_slope))
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        let z = z.meet(Interval::new(0.0, 1.0))?;
+        Some(rising(z, |z| log_odds(z, one() - z)))
+    }
 }
 
 /// `log(p/(1 − p))` with `p = alpha + (1 − 2·alpha)·x` (Dinh et al. 2017, "Density estimation using
@@ -114,6 +147,12 @@ impl Logit {
     /// `1 − 2·alpha`.
     fn stretch(&self) -> f64 {
         1.0 - 2.0 * self.alpha
+    }
+
+    /// `alpha` and the true `1 − 2·alpha`.
+    fn enclosed(&self) -> (Interval, Interval) {
+        let alpha = Interval::point(self.alpha);
+        (alpha, one() - Interval::point(2.0) * alpha)
     }
 
     /// `p` and `1 − p`, each to its own accuracy.
@@ -178,6 +217,32 @@ impl Curve for Logit {
         let [.., slope, bend] = Sigmoid::all(z);
         (slope / E::of(self.stretch()), bend)
     }
+
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        let (alpha, stretch) = self.enclosed();
+        let shares = |x: Interval| (alpha + stretch * x, alpha + stretch * (one() - x));
+        let slope = |x: f64| {
+            let (p, rest) = shares(Interval::point(x));
+            stretch / p / rest
+        };
+        // Least where x is nearest to a half, and there 4·stretch.
+        let least = slope(0.5_f64.clamp(x.low, x.high)).low;
+        let least = least.max((Interval::point(4.0) * stretch).low);
+        let (p, rest) = shares(x);
+        if p.low <= 0.0 || rest.low <= 0.0 {
+            return (Interval::EVERYTHING, Interval::new(least, f64::INFINITY));
+        }
+        let value = rising(x, |x| {
+            let (p, rest) = shares(x);
+            log_odds(p, rest)
+        });
+        (value, Interval::new(least, slope(x.low).high.max(slope(x.high).high)))
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        let (alpha, stretch) = self.enclosed();
+        Some((z.sigmoid() - alpha) / stretch)
+    }
 }
 
 /// `log(1 + e^x)`, onto the numbers above 0.
@@ -239,5 +304,18 @@ impl Curve for Softplus {
     fn inverse_slopes<E: Scalar>(&self, z: E) -> (E, E) {
         let z = Self::inside(z);
         (Self::slope(z).recip(), -z.exp_m1().recip())
+    }
+
+    fn enclose(&self, x: Interval) -> (Interval, Interval) {
+        // A sum of positive numbers, with two library functions' worth of rounding.
+        let value = x.increasing(|x| x.max(0.0) + (-x.abs()).exp().ln_1p());
+        let value = value.widened(8.0 * f64::EPSILON);
+        (Interval::new(value.low.max(0.0), value.high), x.sigmoid())
+    }
+
+    fn enclose_inverse(&self, z: Interval) -> Option<Interval> {
+        let z = z.meet(Interval::new(0.0, f64::INFINITY))?;
+        // z + log(1 − e^−z).
+        Some(rising(z, |z| z + (-(-z).increasing(f64::exp_m1)).ln()))
     }
 }

@@ -178,3 +178,78 @@ fn numbers_out_of_range_are_refused() {
         assert!(error.ends_with("expected at least 0 and less than 0.5"), "{error}");
     }
 }
+
+/// Enclosures hold the values and slopes of points in an interval, and meet them at its ends.
+fn encloses<C: Curve>(curve: C, low: f64, high: f64) {
+    let of = |what: &str| format!("{} on [{low}, {high}]: {what}", C::NAME);
+    let (value, slope) = curve.enclose(Interval::new(low, high));
+    let back = curve.enclose_inverse(value).unwrap();
+    for k in 0..=64 {
+        let x = (low + (high - low) * f64::from(k) / 64.0).min(high);
+        let (z, by) = (curve.forward(x).0, curve.slopes(x).0.abs());
+        assert!(value.contains(z), "{}", of(&format!("{z}, not in {value:?}")));
+        // The slope's own rounding.
+        let near = [by * (1.0 - 1e-14), by * (1.0 + 1e-14)];
+        let found = slope.low <= near[1] && near[0] <= slope.high;
+        assert!(found, "{}", of(&format!("slope {by}, not in {slope:?}")));
+        assert!(back.contains(x), "{}", of(&format!("{x}, not in {back:?}")));
+    }
+    let ends = [curve.forward(low).0, curve.forward(high).0];
+    let size = value.magnitude() + 1e-2;
+    assert!(value.low >= ends[0].min(ends[1]) - 1e-12 * size, "{}", of("loose below"));
+    assert!(value.high <= ends[0].max(ends[1]) + 1e-12 * size, "{}", of("loose above"));
+    if low.abs().max(high.abs()) < 4.0 {
+        let loose = 1e-9 * (1.0 + high - low);
+        assert!(back.low >= low - loose && back.high <= high + loose, "{}", of("loose back"));
+    }
+}
+
+#[test]
+fn enclosures_hold_what_points_give() {
+    for (low, high) in [
+        (-1.0, 2.0),
+        (0.3, 0.4),
+        (-3.0, -2.9),
+        (0.0, 0.0),
+        (-30.0, -20.0),
+        (5.0, 40.0),
+        (-1e3, 1e3),
+    ] {
+        encloses(Tanh, low, high);
+        encloses(Sigmoid, low, high);
+        encloses(NormalCdf, low, high);
+        encloses(Softplus, low, high);
+        for slope in [0.01, 3.0] {
+            encloses(LeakyRelu { slope }, low, high);
+        }
+        for factor in [-2.0, 0.5] {
+            encloses(Scale { factor }, low, high);
+        }
+    }
+    for alpha in [0.0, 1e-6, 0.05, 0.4] {
+        for (low, high) in [(0.1, 0.9), (0.5, 0.5), (1e-9, 0.2), (0.7, 0.999)] {
+            encloses(Logit { alpha }, low, high);
+        }
+    }
+}
+
+#[test]
+fn enclosures_know_the_domain_and_the_image() {
+    let beyond = Interval::new(1.5, 2.0);
+    assert_eq!(Sigmoid.enclose_inverse(beyond), None);
+    assert_eq!(Tanh.enclose_inverse(-beyond), None);
+    assert_eq!(NormalCdf.enclose_inverse(beyond), None);
+    assert_eq!(Softplus.enclose_inverse(-beyond), None);
+    let wide = Interval::new(-3.0, 0.25);
+    let (value, slope) = Logit { alpha: 0.0 }.enclose(wide);
+    assert_eq!(value, Interval::EVERYTHING);
+    assert!(slope.low > 5.3 && slope.high == f64::INFINITY);
+    for back in [Sigmoid.enclose_inverse(wide), NormalCdf.enclose_inverse(wide)].into_iter() {
+        let back = back.unwrap();
+        assert!(back.low == f64::NEG_INFINITY && (-1.2..-0.6).contains(&back.high), "{back:?}");
+    }
+    let all = Interval::EVERYTHING;
+    for (value, slope) in [Tanh.enclose(all), Sigmoid.enclose(all), NormalCdf.enclose(all)] {
+        assert!(value.is_bounded() && slope.low == 0.0 && slope.high < 1.001);
+    }
+}
