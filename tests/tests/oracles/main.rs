@@ -3,6 +3,8 @@
 
 mod autoregressive;
 mod couplings;
+mod curves;
+mod dynamics;
 mod elementary;
 mod forward_only;
 
@@ -81,14 +83,23 @@ fn normal(name: &str, len: usize) -> Vec<f64> {
 
 /// Compares a flow's forward direction and its gradients with `oracle`, which maps weights, data
 /// and context to latents and log-determinants. The inverse, where there is one, must lead back.
-fn compare<S: Subject<f64>>(mut flow: S, oracle: impl Fn(&Weights, Rows, Rows) -> (Rows, Column)) {
+fn compare<S: Subject<f64>>(flow: S, oracle: impl Fn(&Weights, Rows, Rows) -> (Rows, Column)) {
+    compare_sized(flow, 1.0, oracle);
+}
+
+/// [`compare`] with all weights times `size`, for blocks that would scale large ones down.
+fn compare_sized<S: Subject<f64>>(
+    mut flow: S,
+    size: f64,
+    oracle: impl Fn(&Weights, Rows, Rows) -> (Rows, Column),
+) {
     let cpu = Cpu::default();
     let (x, context) = (normal("x", ROWS * S::SIZE), normal("context", ROWS * S::CONTEXT));
     flow.initialize(&x, &context);
     let mut weights = Weights { tensors: BTreeMap::new() };
     for (name, mut values) in flow.flow().parameters() {
         let by = normal(&name, values.len());
-        values.iter_mut().zip(by).for_each(|(v, by)| *v += 0.3 * by);
+        values.iter_mut().zip(by).for_each(|(v, by)| *v = size * (*v + 0.3 * by));
         flow.set(&name, &values);
         let len = values.len();
         weights.tensors.insert(name, cpu.tensor_from_vec(values, (len,)));
