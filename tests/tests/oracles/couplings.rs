@@ -159,22 +159,43 @@ fn splines(x: Rows, theta: Rows, bins: usize, bound: f64) -> (Rows, Rows) {
     let mask = cpu.tensor_from_vec(mask, shape);
     let outside = cpu.tensor_from_vec(hit.iter().map(|h| 1.0 - h).collect(), (n, 1));
 
-    let every = x.with_empty_tape().matmul(places((1, bins), (0..bins).map(|j| (0, j))));
-    let slope = height.with_empty_tape() / width.with_empty_tape();
-    // Numbers of other bins would be far outside, and are not counted: they are set to 0.
-    let u = (every - from_x) / width * mask.clone();
-    let v = u.with_empty_tape() * -1.0 + 1.0;
-    let uv = u.with_empty_tape() * v.with_empty_tape();
-    let sum = first.with_empty_tape() + last.with_empty_tape() - slope.with_empty_tape() * 2.0;
-    let below = slope.with_empty_tape() + sum * uv.with_empty_tape();
-    let above = slope.with_empty_tape() * u.with_empty_tape().square()
-        + first.with_empty_tape() * uv.with_empty_tape();
-    let y = from_y + height * above / below.with_empty_tape();
-    let top = last * u.square() + slope.with_empty_tape() * uv * 2.0 + first * v.square();
-    let log_slope = slope.ln() * 2.0 + top.ln() - below.ln() * 2.0;
-    let ones = places((bins, 1), (0..bins).map(|i| (i, 0)));
-    let y = (y * mask.clone()).matmul(ones.clone()) + x * outside;
-    (y, (log_slope * mask).matmul(ones))
+    let knots = Knots { from_x, width, from_y, height, first, last };
+    let (y, log_slope) = knots.bend(&x, mask);
+    (y + x * outside, log_slope)
+}
+
+/// What the bins of splines begin with and how far they go, and the slopes at their two ends: a row
+/// for each number.
+pub(crate) struct Knots {
+    pub(crate) from_x: Rows,
+    pub(crate) width: Rows,
+    pub(crate) from_y: Rows,
+    pub(crate) height: Rows,
+    pub(crate) first: Rows,
+    pub(crate) last: Rows,
+}
+
+impl Knots {
+    /// Value and logarithm of the slope of the bin that `mask` has a 1 for, 0 where it has none.
+    pub(crate) fn bend(self, x: &Rows, mask: Tensor<(usize, usize), f64, Cpu>) -> (Rows, Rows) {
+        let Self { from_x, width, from_y, height, first, last } = self;
+        let bins = mask.shape().1;
+        let every = x.with_empty_tape().matmul(places((1, bins), (0..bins).map(|j| (0, j))));
+        let slope = height.with_empty_tape() / width.with_empty_tape();
+        // Numbers of other bins would be far outside, and are not counted: they are set to 0.
+        let u = (every - from_x) / width * mask.clone();
+        let v = u.with_empty_tape() * -1.0 + 1.0;
+        let uv = u.with_empty_tape() * v.with_empty_tape();
+        let sum = first.with_empty_tape() + last.with_empty_tape() - slope.with_empty_tape() * 2.0;
+        let below = slope.with_empty_tape() + sum * uv.with_empty_tape();
+        let above = slope.with_empty_tape() * u.with_empty_tape().square()
+            + first.with_empty_tape() * uv.with_empty_tape();
+        let y = from_y + height * above / below.with_empty_tape();
+        let top = last * u.square() + slope.with_empty_tape() * uv * 2.0 + first * v.square();
+        let log_slope = slope.ln() * 2.0 + top.ln() - below.ln() * 2.0;
+        let ones = places((bins, 1), (0..bins).map(|i| (i, 0)));
+        ((y * mask.clone()).matmul(ones.clone()), (log_slope * mask).matmul(ones))
+    }
 }
 
 #[test]
