@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Its data come with it: 330 colour patches and 1,500 images of Fashion-MNIST.
-//! `scripts/fetch-data fashion-mnist` gets all 60,000 for `-- --fashion data/fashion-mnist.npy`.
+//! `scripts/fetch-data fashion-mnist` gets all 60,000 for `-- --fashion data/fashion-mnist-train.npy`.
 
 use std::path::{Path, PathBuf};
 
