@@ -307,7 +307,12 @@ impl<E: Scalar> Block<E> for Sylvester {
         let mut triangle = Triangle::new(m);
         for i in 0..m {
             let kappa = enclosed_kappa(outer[i * (m + 1)], inner[i * (m + 1)]);
-            *triangle.entry(i, i) = (Interval::point(1.0) - slopes[i]) + slopes[i] * kappa;
+            // Linear in the slope.
+            let at = |s: f64| {
+                let s = Interval::point(s);
+                (Interval::point(1.0) - s) + s * kappa
+            };
+            *triangle.entry(i, i) = at(slopes[i].low).hull(at(slopes[i].high.min(1.0)));
             for j in i + 1..m {
                 let terms = (i..=j).map(|k| left[i * m + k] * slopes[k] * right[k * m + j]);
                 *triangle.entry(j, i) = terms.fold(Interval::ZERO, |sum, term| sum + term);

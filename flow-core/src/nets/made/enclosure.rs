@@ -117,7 +117,8 @@ impl<E: Scalar> Enclosed<'_, E> {
             // The context is sorted to the front.
             let entries = weight.iter_mut().enumerate();
             entries.filter(|(k, _)| k % map.inputs < hidden).for_each(|(_, w)| *w = 0.0);
-            let row = |row: usize| self.slopes.get(i).map_or(scale[row], |s| s[row].magnitude());
+            let row =
+                |row: usize| self.slopes.get(i).map_or_else(|| scale[row], |s| s[row].magnitude());
             let factor =
                 up(norm::scaled(&weight, map, row) * level.layer.growth::<E>(&net.weights));
             norm = if factor == 0.0 || norm == 0.0 { 0.0 } else { up(norm * factor) };
