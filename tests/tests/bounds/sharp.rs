@@ -2,8 +2,9 @@
 //! too little.
 
 use flow_core::prelude::*;
+use flow_tests::Subject;
 
-use crate::trial::{trials, Bounded, Row};
+use crate::trial::{judge, trials, Bounded, Row, Tallies};
 
 /// How much room a row has.
 enum Room {
@@ -89,4 +90,34 @@ sharp! {
     planar only forward: { Vector<2> { planar; } }
     radial only forward: { Vector<2> { radial; } }
     sylvester only forward: { Vector<2> { sylvester(2); } }
+}
+
+/// One parameter of a spline at a time follows the net, for the sum over all of them hides each.
+#[test]
+fn parameters_of_splines() {
+    flow! { struct Sharp: Vector<2> { spline_coupling(bins = 2, net = mlp([], tanh)); } }
+    let flow = Sharp::<f64>::build(&dfdx::prelude::Cpu::default(), 3).expect("a flow");
+    let mut flow = subject!(flow);
+    for parameter in 0..5 {
+        let row = Row { name: "one parameter of a spline", data: |v| v };
+        let mut found = Tallies::NONE;
+        for seed in 0..300 {
+            let noise = Noise::seed(seed).at(parameter as u64);
+            let mut weight = [0.0; 5];
+            weight[parameter] = 40.0 * (0.5 + noise.uniform(0));
+            let centre = 1.5 * Noise::seed(seed).named(row.name).named("box").normal(0);
+            // The net's output is moderate at the box, whatever its steepness.
+            let bias: Vec<f64> =
+                (0..5).map(|i| noise.normal(1 + i) - weight[i as usize] * centre).collect();
+            flow.set("0.net.0.weight", &weight);
+            flow.set("0.net.0.bias", &bias);
+            judge(row, &flow, &|a, b| flow.bounds(a, b), (seed, 1e-5), &mut found);
+        }
+        let (_, tightest) = found.forward.tightest();
+        println!("parameter {parameter} of a spline: {tightest}");
+        assert!(
+            tightest < 2.0,
+            "parameter {parameter}: the tightest bound is {tightest} times too large"
+        );
+    }
 }
