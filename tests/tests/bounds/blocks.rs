@@ -1,5 +1,6 @@
 //! Rows of further blocks and nets, so that every block of the language stands in one.
 
+use flow_core::lipschitz::Region;
 use flow_core::prelude::*;
 
 /// Into (0, 1), and short of its ends.
@@ -123,5 +124,19 @@ sound! {
             }
             dual_affine_coupling(scale = tanh(0.3), net = mlp([4], swish));
         }
+    }
+}
+
+/// The box that reaches each block, and so the one after two wide rotations in f32.
+#[test]
+fn a_box_survives_wide_rotations_in_single_precision() {
+    flow! { struct Wide: Vector<256> { linear(orthogonal); linear(svd); actnorm; } }
+    let flow = Wide::<f32>::build(&dfdx::prelude::Cpu::default(), 1).expect("a flow");
+    let bounds = flow.bilipschitz(&Region::cube(-1e-3, 1e-3)).expect("bounds");
+    // A row of a rotation has absolute values that add up to at most √256.
+    let inputs = [1e-3, 16e-3, 256e-3].map(|most: f64| 1.001 * most);
+    for (block, most) in bounds.blocks.iter().zip(inputs) {
+        let (low, high) = block.input.expect("a box");
+        assert!(-most < low && high < most, "{}: from {low} to {high}", block.path);
     }
 }
