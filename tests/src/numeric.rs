@@ -37,6 +37,12 @@ impl Matrix {
     pub fn extreme_singular_values(&self) -> (f64, f64) {
         let n = self.size;
         let mut m = self.clone();
+        // Relative to the largest entry, so that no square overflows.
+        let size = m.entries.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        if size == 0.0 || !m.entries.iter().all(|v| v.is_finite()) {
+            return (size, if size == 0.0 { 0.0 } else { f64::NAN });
+        }
+        m.entries.iter_mut().for_each(|v| *v /= size);
         for _ in 0..60 {
             let mut off = 0.0_f64;
             for p in 0..n {
@@ -66,7 +72,9 @@ impl Matrix {
             }
         }
         let norms = (0..n).map(|j| (0..n).map(|i| m[(i, j)].powi(2)).sum::<f64>().sqrt());
-        norms.fold((f64::INFINITY, 0.0), |(least, most), v| (least.min(v), most.max(v)))
+        let (least, most) =
+            norms.fold((f64::INFINITY, 0.0_f64), |(least, most), v| (least.min(v), most.max(v)));
+        (size * least, size * most)
     }
 }
 

@@ -1,7 +1,9 @@
 use crate::backend::cpu::elementwise::transpose;
 use crate::engine::{Builder, Pass, State, Values};
-use crate::nets::{Activations, LastLayer, Made};
-use crate::transforms::Transform;
+use crate::lipschitz::triangle::Triangle;
+use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::nets::{Activations, Enclosed, LastLayer, Made};
+use crate::transforms::{Bent, Transform};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// Transforms every feature with parameters that a masked net makes of the features before it and
@@ -135,11 +137,87 @@ impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
         Ok(())
     }
 
+    /// The Jacobian is lower triangular: the transform's slopes, and below them its slopes by the
+    /// parameters times the net's Jacobian.
+    ///
+    /// Backwards the box opens feature by feature, as the inverse does: that of a feature needs the
+    /// net on the boxes of the features before it.
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let backwards = probe.backwards();
+        let (state, context) = (probe.state(), probe.context().to_vec());
+        let mut net = self.net.enclose(state, probe.region(), &context);
+        let mut bent = Vec::with_capacity(self.features);
+        for feature in 0..self.features {
+            net.open(feature..feature + 1);
+            let at = probe.region()[feature];
+            let found = self.transform.enclose(at, net.parameters(feature), backwards);
+            if backwards {
+                *net.feature_mut(feature) = found.value;
+            }
+            bent.push(found);
+        }
+        net.open(self.features..self.features + 1);
+        for (v, bent) in probe.region().iter_mut().zip(&bent) {
+            *v = bent.value;
+        }
+        let (a, b) = (by_entries(&net, &bent), by_layers(&net, &bent));
+        Ok(Amplification::certified(a.0.min(b.0), a.1.min(b.1)))
+    }
+
     /// The first feature is moved by constants, but the others as in a coupling: there is no global
     /// constant.
     fn facts(&self) -> Facts {
         Facts { analytic_inverse: true, memory_saving: true, log_det: T::LOG_DET, ..Facts::UNKNOWN }
     }
+}
+
+/// Up to so many features the Jacobian is computed entry by entry, which costs an evaluation of the
+/// net for each.
+const MOST_FEATURES: usize = 256;
+
+/// Bounds of the norms of the Jacobian and its inverse, from intervals of its entries.
+fn by_entries<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
+    let d = bent.len();
+    if d > MOST_FEATURES {
+        return (f64::INFINITY, f64::INFINITY);
+    }
+    let mut jacobian = Triangle::new(d);
+    for column in 0..d {
+        *jacobian.entry(column, column) = bent[column].slope;
+        let slopes = net.slopes_by(column);
+        for row in column + 1..d {
+            let by = &bent[row].by_parameters;
+            let each = by.iter().zip(&slopes[row * by.len()..]);
+            let terms = each.map(|(&by, &slope)| Interval::new(-by, by) * slope);
+            *jacobian.entry(row, column) = terms.fold(Interval::ZERO, |sum, term| sum + term);
+        }
+    }
+    jacobian.norms()
+}
+
+/// The same from the norms of the net's layers. With the slopes `G` on the diagonal and `M` below it,
+/// whose norm is at most `m`, that of the Jacobian is at most `‖G‖ + m`. Its inverse is
+/// `Σ (−G⁻¹M)ᵏ·G⁻¹`, where all powers from the d-th on are 0.
+fn by_layers<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
+    let most = bent.iter().map(|b| b.slope.high).fold(0.0, f64::max);
+    let least = bent.iter().map(|b| b.slope.low).fold(f64::INFINITY, f64::min);
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    for bent in bent {
+        for &by in &bent.by_parameters {
+            there.push(by);
+            back.push(if by == 0.0 { 0.0 } else { up(by / bent.slope.low) });
+        }
+    }
+    let p = there.len() / bent.len();
+    // Each row of M is a sum over p outputs of the net: Cauchy's inequality.
+    let root = (p as f64).sqrt().next_up();
+    let (m, q) = (up(root * net.norm(&there)), up(root * net.norm(&back)));
+    let (mut sum, mut power) = (0.0, 1.0);
+    for _ in bent {
+        sum = up(sum + power);
+        power = up(power * q);
+    }
+    (up(most + m), up(up(1.0 / least) * sum))
 }
 
 #[cfg(test)]

@@ -62,11 +62,24 @@ impl<N> Field<N> {
     where
         N: Differentiable<E>,
     {
+        self.enclose_at(probe, x, Interval::EVERYTHING)
+    }
+
+    /// The net on a box, at the contexts of a probe and those times.
+    pub(super) fn enclose_at<E: Scalar>(
+        &self,
+        probe: &Probe<'_, E>,
+        x: &[Interval],
+        time: Interval,
+    ) -> Enclosure
+    where
+        N: Differentiable<E>,
+    {
         let mut input = Vec::with_capacity(self.each() * self.shape.pixels());
         for pixel in x.chunks_exact(self.shape.features()) {
             input.extend_from_slice(pixel);
             input.extend_from_slice(probe.context());
-            input.extend(self.timed.then_some(Interval::EVERYTHING));
+            input.extend(self.timed.then_some(time));
         }
         self.net.enclose(probe.state(), &input, self.beside())
     }

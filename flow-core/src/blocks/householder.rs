@@ -72,9 +72,9 @@ impl<E: Scalar> Block<E> for Householder {
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let (d, backwards) = (self.features, probe.backwards());
-        let q = probe.derived(&self.reflections.product);
+        let (q, rounding) = self.reflections.exact(probe);
         let entry = |i: usize, j: usize| if backwards { q[j * d + i] } else { q[i * d + j] };
-        push(probe, d, |i, j| entry(i, j).as_f64(), self.reflections.rounding::<E>());
+        push(probe, d, entry, rounding);
         Ok(Amplification::ISOMETRY)
     }
 }

@@ -1,4 +1,5 @@
 use crate::engine::{Pass, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::{Block, Facts, Result, Scalar};
 
 /// A block the other way round: its inverse leads from data to latent.
@@ -51,6 +52,10 @@ impl<E: Scalar, B: Block<E>> Block<E> for Inverted<B> {
 
     fn project(&self, values: &mut Values<E>) {
         self.0.project(values);
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        probe.turned(&self.0)
     }
 
     fn facts(&self) -> Facts {

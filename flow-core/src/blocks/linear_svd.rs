@@ -148,17 +148,24 @@ impl<E: Scalar> Block<E> for LinearSvd {
                 |m, log| if log.is_finite() { m.max(log) } else { f64::INFINITY },
             )
         };
-        let (forward, inverse) = (most(&mut logs.clone()), most(&mut logs.map(|log| -log)));
-        let (slot, largest) =
-            if probe.backwards() { (&self.inverse, inverse) } else { (&self.weight, forward) };
-        let matrix = probe.derived(slot);
+        let (forward, inverse) = (most(&mut logs.clone()), most(&mut logs.clone().map(|log| -log)));
+        let backwards = probe.backwards();
+        let ((left, left_error), (right, right_error)) =
+            (self.left.exact(probe), self.right.exact(probe));
+        // W is U·S·Vᵀ, and its inverse V·S⁻¹·Uᵀ.
+        let sign = if backwards { -1.0 } else { 1.0 };
+        let (outer, inner) = if backwards { (&right, &left) } else { (&left, &right) };
+        let stretched = scaled(outer, logs.map(|log| (sign * log).exp()));
+        let mut matrix = vec![0.0; d * d];
+        let (a, b) = (Matrix::new(&stretched, d, d), Matrix::new(inner, d, d));
+        multiply(&mut matrix, Into::Replace, a, b.t());
         // Of U and V, of their singular values and of the product, each relative to the largest of
         // those. Twice the sum holds the products of errors, which are below 1.
         let side = d as f64;
-        let product = side * (side + 12.0) * E::epsilon().as_f64();
-        let share = self.left.rounding::<E>() + self.right.rounding::<E>() + product;
+        let share = left_error + right_error + side * (side + 12.0) * f64::EPSILON;
+        let largest = if backwards { inverse } else { forward };
         let error = 2.0 * share * Interval::point(largest).exp().high;
-        push(probe, d, |i, j| matrix[i * d + j].as_f64(), error);
+        push(probe, d, |i, j| matrix[i * d + j], error);
         Ok(Amplification { forward, inverse, kind: Kind::Certified, published: None })
     }
 }

@@ -111,6 +111,10 @@ const AFFINE: Facts = Facts {
 /// An invertible map whose inverse has no closed form and is not offered.
 const FORWARD_ONLY: Facts = Facts { invertible: false, bi_lipschitz: true, ..Facts::UNKNOWN };
 
+/// How often the preimage of a box under such a map is narrowed: from what it gives at most to what it
+/// gives on the preimage so far.
+const NARROWINGS: usize = 8;
+
 /// What the inverse of a forward-only block says. A flow with one has no function that asks for it.
 fn no_inverse(block: &'static str, path: &str) -> Result<()> {
     let reason = "this block has no inverse\nhelp: run the flow forward only".into();

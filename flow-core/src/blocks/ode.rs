@@ -3,8 +3,12 @@ use super::probe::Trace;
 use super::runge_kutta::{combine, Method, Slopes, Stepper, CLASSIC, DORMAND_PRINCE};
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::nets::{Differentiable, LastLayer};
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
+
+#[path = "ode_enclosure.rs"]
+mod enclosure;
 
 /// How the equation of an [`Ode`] block is solved.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +38,11 @@ const MOST_STEPS: usize = 10_000;
 /// integrated by the same steps as x, so it is that of the discrete map to the order of the solver.
 /// The inverse solves from `time` back to 0: it undoes the forward direction to the order of the
 /// solver, not to rounding, and no radius is proven for it.
+///
+/// Certified bounds are those of the two maps that are run, from 0 to `time` and from `time` to 0, where
+/// the steps are those of [`Solver::Rk4`]. The steps of [`Solver::Dopri5`] depend on x, and jump where
+/// one is refused: of its map no bound is proved. It has that of the exact solution, where the net
+/// keeps a Lipschitz constant, and nothing is known of what it makes of a box.
 ///
 /// Gradients are those of the steps as they were taken, whose lengths count as constants: exact for
 /// [`Solver::Rk4`]. A pass keeps x before each step, and computes the stages once more.
@@ -339,6 +348,10 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Ode<N> {
 
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         self.field.finish(state, derived_gradient, gradient)
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        Ok(self.on_box(probe))
     }
 
     /// Two solutions part at most by the factor exp(c·T), in either direction of time (Grönwall);

@@ -1,8 +1,10 @@
+use super::curves::{Curve, Softplus, Tanh};
 use super::features::add_scaled;
 use super::triangular::dot;
-use super::{no_inverse, non_empty, FORWARD_ONLY};
+use super::{no_inverse, non_empty, FORWARD_ONLY, NARROWINGS};
 use crate::backend::cpu::elementwise::{sigmoid, softplus};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::{affine, up, Amplification, Interval, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x + û·tanh(wᵀx + b)`, forward only (Rezende and Mohamed 2015, "Variational inference with
@@ -56,6 +58,19 @@ fn moved<E: Scalar>(u: &[E], w: &[E]) -> (E, E, E) {
         (softplus(along).0 - E::one() - along) / square
     };
     (by, along, square)
+}
+
+/// `û` and `1 + wᵀû` of weights in exact arithmetic.
+fn enclosed_move(u: &[Interval], w: &[Interval]) -> (Vec<Interval>, Interval) {
+    let (zero, one) = (Interval::ZERO, Interval::point(1.0));
+    if w.iter().all(|&w| w == zero) {
+        return (u.to_vec(), one);
+    }
+    let along = u.iter().zip(w).fold(zero, |sum, (&u, &w)| sum + u * w);
+    let square = w.iter().fold(zero, |sum, w| sum + w.square());
+    let (kappa, _) = Softplus.enclose(along);
+    let by = (kappa - one - along) / square;
+    (u.iter().zip(w).map(|(&u, &w)| u + by * w).collect(), kappa)
 }
 
 /// `1 + (1 − t²)·(κ − 1)`, without the difference that would lose it near 0.
@@ -138,6 +153,52 @@ impl<E: Scalar> Block<E> for Planar {
         add_scaled(by_w, u, by_along);
         add_scaled(by_w, w, E::of(-2.0) * per_square * by);
         Ok(())
+    }
+
+    /// The Jacobian is `I + s·û·wᵀ` with `s = 1 − tanh²`. Its singular values are 1 but for two, whose
+    /// product is `κ = 1 + s·wᵀû` and whose difference is `β = s·‖û‖·‖w‖`: the largest is
+    /// `(√(4κ + β²) + β)/2`, the smallest κ over it. Both leave 1 further as s rises, for the inverse is
+    /// `I − (s/κ)·û·wᵀ`, where s/κ rises with s.
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let point = Interval::point;
+        let wide = |slot| -> Vec<Interval> {
+            probe.parameter(slot).iter().map(|v| point(v.as_f64())).collect()
+        };
+        let (u, w, b) = (wide(&self.u), wide(&self.w), wide(&self.b)[0]);
+        let (moved, kappa) = enclosed_move(&u, &w);
+        let bend = |x: &[Interval]| affine(|_, j| w[j].low, 1, x, |_| b.low)[0];
+        let shift = |x: Interval, u: Interval, t: Interval| x + u * t;
+
+        let backwards = probe.backwards();
+        let region = probe.region();
+        let mut t = Interval::new(-1.0, 1.0);
+        let x: Vec<Interval> = if backwards {
+            let from =
+                |t: Interval| region.iter().zip(&moved).map(|(&y, &u)| shift(y, u, -t)).collect();
+            let mut x: Vec<Interval> = from(t);
+            for _ in 0..NARROWINGS {
+                t = t.meet(bend(&x).tanh()).unwrap_or(t);
+                x = from(t);
+            }
+            x
+        } else {
+            region.clone()
+        };
+        let v = bend(&x);
+        let slope = Tanh.enclose(v).1.high.min(1.0);
+        let image = |(&x, &u): (&Interval, &Interval)| shift(x, u, v.tanh());
+        *region = if backwards { x } else { x.iter().zip(&moved).map(image).collect() };
+
+        let slope = point(slope);
+        let kappa = (point(1.0) - slope) + slope * kappa;
+        let length =
+            |v: &[Interval]| v.iter().fold(Interval::ZERO, |sum, v| sum + v.square()).sqrt();
+        let beta = slope * length(&moved) * length(&w);
+        let four = point(4.0);
+        let most = point(0.5) * ((four * kappa + beta.square()).sqrt() + beta);
+        let least = kappa / most;
+        let inverse = if least.low > 0.0 { up(1.0 / least.low) } else { f64::INFINITY };
+        Ok(Amplification::certified(most.high.max(1.0), inverse.max(1.0)))
     }
 
     fn facts(&self) -> Facts {

@@ -1,8 +1,10 @@
+use super::curves::{Curve, Softplus};
 use super::features::add_scaled;
 use super::triangular::dot;
 use super::{no_inverse, non_empty, FORWARD_ONLY};
 use crate::backend::cpu::elementwise::{sigmoid, softplus};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::{up, Amplification, Interval, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x + β·(x − center)/(α + r)` with `r = ‖x − center‖`, forward only (Rezende and Mohamed 2015,
@@ -58,6 +60,50 @@ impl<E: Scalar> At<E> {
         let near = (alpha + r).recip();
         let along = r * near * (r + alpha + alpha) * near + alpha * near * kappa * near;
         Self { near, growth: (kappa - alpha) * near, along }
+    }
+}
+
+/// The map in exact arithmetic; every number of it is positive.
+struct Enclosed {
+    alpha: Interval,
+    kappa: Interval,
+}
+
+impl Enclosed {
+    /// The slope across the radius at a distance.
+    fn others(&self, r: Interval) -> Interval {
+        if r.low == f64::INFINITY {
+            return Interval::point(1.0);
+        }
+        (r + self.kappa) / (r + self.alpha)
+    }
+
+    /// The slope along it.
+    fn along(&self, r: Interval) -> Interval {
+        if r.low == f64::INFINITY {
+            return Interval::point(1.0);
+        }
+        let below = r + self.alpha;
+        let (share, rest) = (r / below, self.alpha / below);
+        share.square() + share * (rest + rest) + rest * (self.kappa / below)
+    }
+
+    /// The distance that is mapped to a distance ρ: `r² + (κ − ρ)r = αρ`, of whose two forms of the root
+    /// the one is taken that adds numbers of one sign.
+    fn radius(&self, length: f64) -> Interval {
+        if length == f64::INFINITY {
+            return Interval::point(length);
+        }
+        let length = Interval::point(length);
+        let (half, ahead) = (Interval::point(0.5), length - self.kappa);
+        let product = self.alpha * length;
+        let root = (ahead.square() + Interval::point(4.0) * product).sqrt();
+        let r = if ahead.low > 0.0 {
+            half * (ahead + root)
+        } else {
+            (product + product) / (root - ahead)
+        };
+        Interval::new(r.low.max(0.0), r.high)
     }
 }
 
@@ -157,6 +203,35 @@ impl<E: Scalar> Block<E> for Radial {
         self.log_alpha.of_mut(gradient)[0] += by_numbers[0] * alpha;
         self.beta.of_mut(gradient)[0] += by_numbers[1] * sigmoid(beta);
         Ok(())
+    }
+
+    /// The Jacobian is symmetric, with the eigenvalues `(r + κ)/(α + r)` and, along the radius, that of
+    /// [`At`]. Both go to 1 from one side as r rises, so that their extremes are those of the least and
+    /// the largest r.
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        let number = |slot| Interval::point(probe.parameter(slot)[0].as_f64());
+        let alpha = number(&self.log_alpha).exp();
+        let (kappa, _) = Softplus.enclose(number(&self.beta));
+        let map = Enclosed { alpha, kappa };
+        let center = probe.parameter(&self.center).iter().map(|v| Interval::point(v.as_f64()));
+        let backwards = probe.backwards();
+        let region = probe.region();
+        let from: Vec<Interval> = region.iter().zip(center.clone()).map(|(&x, c)| x - c).collect();
+        let length = from.iter().fold(Interval::ZERO, |sum, v| sum + v.square()).sqrt();
+        let ends = [length.low, length.high];
+        let r = if backwards {
+            ends.map(|length| map.radius(length))
+        } else {
+            ends.map(Interval::point)
+        };
+        let others = map.others(r[0]).hull(map.others(r[1]));
+        let along = map.along(r[0]).hull(map.along(r[1]));
+        for ((v, from), center) in region.iter_mut().zip(from).zip(center) {
+            *v = center + if backwards { from / others } else { from * others };
+        }
+        let all = if self.center.len() == 1 { along } else { along.hull(others) };
+        let inverse = if all.low > 0.0 { up(1.0 / all.low) } else { f64::INFINITY };
+        Ok(Amplification::certified(all.high, inverse))
     }
 
     fn facts(&self) -> Facts {

@@ -4,6 +4,7 @@ use super::features::add_scaled;
 use super::triangular::dot;
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Start, State, Values};
+use crate::lipschitz::Probe;
 use crate::{FlowError, Result, Scalar};
 
 /// `Q = H₁…Hₖ` with `Hᵢ = I − 2vᵢvᵢᵀ/‖vᵢ‖²` for the vectors of one parameter, `[k, d]`. A vector at
@@ -36,30 +37,19 @@ impl Reflections {
 
     /// Computes the product.
     pub(super) fn prepare<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
-        let d = self.features;
-        let q = self.product.of_mut(derived);
-        q.fill(E::zero());
-        q.iter_mut().step_by(d + 1).for_each(|entry| *entry = E::one());
-        for v in values.parameter(&self.vectors).chunks_exact(d) {
-            let Some(length) = length(v) else { continue };
-            for row in q.chunks_exact_mut(d) {
-                reflect(row, v, length);
-            }
-        }
+        multiply_all(values.parameter(&self.vectors), self.features, self.product.of_mut(derived));
     }
 
-    /// At least the Frobenius norm of the product's rounding; infinite where that is useless. One of
-    /// k reflections errs by a small multiple of `d·ε` in each row, a unit vector, and the errors
-    /// add up (Higham 2002, "Accuracy and stability of numerical algorithms", lemma 19.3).
-    pub(super) fn rounding<E: Scalar>(&self) -> f64 {
-        let d = self.features as f64;
-        let count = self.vectors.len() as f64 / d;
-        let error = 8.0 * count * (d + 4.0) * d.sqrt() * E::epsilon().as_f64();
-        if error < 1.0 {
-            error
-        } else {
-            f64::INFINITY
-        }
+    /// The product in f64, whatever the weights are in, and at least the Frobenius norm of its
+    /// rounding. One of k reflections errs by a small multiple of `d·ε` in each row, a unit vector, and
+    /// the errors add up (Higham 2002, "Accuracy and stability of numerical algorithms", lemma 19.3).
+    pub(super) fn exact<E: Scalar>(&self, probe: &Probe<'_, E>) -> (Vec<f64>, f64) {
+        let d = self.features;
+        let vectors: Vec<f64> = probe.parameter(&self.vectors).iter().map(|v| v.as_f64()).collect();
+        let mut product = vec![0.0; d * d];
+        multiply_all(&vectors, d, &mut product);
+        let (count, d) = ((vectors.len() / d) as f64, d as f64);
+        (product, 8.0 * count * (d + 4.0) * d.sqrt() * f64::EPSILON)
     }
 
     /// Carries the gradient `G` by `Q` on to the vectors.
@@ -93,6 +83,18 @@ impl Reflections {
             let along = dot(&both, &u);
             add_scaled(&mut both, &u, -along);
             add_scaled(gradient, &both, E::of(-2.0) / length);
+        }
+    }
+}
+
+/// The product of reflections at those vectors, in their order.
+fn multiply_all<E: Scalar>(vectors: &[E], d: usize, q: &mut [E]) {
+    q.fill(E::zero());
+    q.iter_mut().step_by(d + 1).for_each(|entry| *entry = E::one());
+    for v in vectors.chunks_exact(d) {
+        let Some(length) = length(v) else { continue };
+        for row in q.chunks_exact_mut(d) {
+            reflect(row, v, length);
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::{Result, Scalar};
 
 /// A method: stage i is at `x + h·Σ a[i][j]·k_j` and `t + c[i]·h`, the step is `h·Σ b[i]·k_i`.
 pub(super) struct Method {
-    a: &'static [&'static [f64]],
+    pub(super) a: &'static [&'static [f64]],
     pub(super) b: &'static [f64],
-    c: &'static [f64],
+    pub(super) c: &'static [f64],
     /// `b` less the weights of a method of lower order; empty where there is none.
     pub(super) error: &'static [f64],
 }

@@ -2,11 +2,18 @@ use super::features::add_to_all;
 use super::non_empty;
 use crate::backend::cpu::elementwise::{sigmoid, softmax};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::lipschitz::{Amplification, Probe};
 use crate::transforms::rational_quadratic::Bin;
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 
+#[path = "spline_activation_enclosure.rs"]
+mod enclosure;
+
 /// The least that an optimiser's step leaves of an extent.
 const LEAST_EXTENT: f64 = 1e-3;
+
+/// The least share of a bin, in units of the scalar's precision.
+const LEAST_SHARE: f64 = 4.0;
 
 /// How near the start comes to the ends of the slopes' range, as a share of it: at an end itself a
 /// sigmoid no longer learns.
@@ -293,9 +300,10 @@ impl<E: Scalar> Block<E> for SplineActivation {
             .zip(values.parameter(&self.slopes).chunks_exact(count))
             .zip(extents);
         let two = E::of(2.0);
-        // Less would vanish beside the sums: a bin without a size has no inverse.
-        let least = E::of(4.0) * E::epsilon();
-        let least_rise = least * E::of(self.high.max(1.0));
+        // Less would vanish beside the sums: a bin without a size has no inverse. The ratio of both is
+        // within the limits.
+        let least = E::of(LEAST_SHARE) * E::epsilon();
+        let least_rise = least * E::of(self.high);
         let at_least = |size: E, least: E| if size < least { least } else { size };
         for ((((knots, widths), heights), slopes), &extent) in features {
             let (x, rest) = knots.split_at_mut(count);
@@ -369,6 +377,10 @@ impl<E: Scalar> Block<E> for SplineActivation {
                 *extent = least;
             }
         }
+    }
+
+    fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        Ok(self.on_box(probe))
     }
 
     /// In a bin of ratio `ρ` with the knots' slopes `a` and `b`, and with `u = ξ(1 − ξ) ≤ ¼`, the

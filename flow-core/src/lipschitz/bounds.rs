@@ -114,6 +114,18 @@ impl Amplification {
         }
     }
 
+    /// That of the inverse map.
+    #[must_use]
+    pub fn turned(self) -> Self {
+        let Self { forward, inverse, published, .. } = self;
+        Self {
+            forward: inverse,
+            inverse: forward,
+            published: published.map(|(a, b)| (b, a)),
+            ..self
+        }
+    }
+
     /// That of a map beside an identity.
     #[must_use]
     pub fn beside_identity(self) -> Self {

@@ -105,6 +105,12 @@ impl Interval {
         Self::new(low, a.max(b).next_up())
     }
 
+    /// The square root of what is at least 0.
+    pub fn sqrt(self) -> Self {
+        let (low, high) = (self.low.max(0.0).sqrt(), self.high.max(0.0).sqrt());
+        Self::new(low.next_down().max(0.0), high.next_up())
+    }
+
     /// The reciprocal; every number where 0 lies within.
     pub fn recip(self) -> Self {
         if self.low > 0.0 || self.high < 0.0 {
@@ -231,6 +237,7 @@ mod tests {
                 assert!(a.sigmoid().contains(1.0 / (1.0 + (-p).exp())));
                 assert!(p <= 0.0 || a.ln().contains(p.ln()));
                 assert!(a.square().contains(p * p) && p.abs() <= a.magnitude());
+                assert!(p < 0.0 || a.sqrt().contains(p.sqrt()));
             }
             let x = [a, b];
             let out = affine(|i, j| number((i + 2 * j) as u64), 2, &x, |i| number(i as u64 + 4));

@@ -95,7 +95,7 @@ impl Limit {
             let direction = weight.direction.of_mut(derived).iter_mut();
             direction.zip(&directions[i]).for_each(|(v, by)| *v = E::of(elasticity * by));
             let scaled = weight.scaled.of_mut(derived).iter_mut();
-            scaled.zip(&numbers[i]).for_each(|(v, &w)| *v = w * E::of(factor));
+            scaled.zip(&numbers[i]).for_each(|(v, &w)| *v = E::of(w.as_f64() * factor));
         }
     }
 

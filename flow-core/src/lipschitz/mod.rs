@@ -16,6 +16,7 @@ pub(crate) mod norm;
 mod probe;
 mod region;
 mod rounding;
+pub(crate) mod triangle;
 
 pub(crate) use bounds::up;
 pub use bounds::{Amplification, BlockBound, Bound, Bounds, Kind, Scope};

@@ -77,6 +77,14 @@ impl<'a, E: Scalar> Probe<'a, E> {
         self.region.fill(Interval::EVERYTHING);
     }
 
+    /// Asks a single block that stands the other way round.
+    pub(crate) fn turned<B: Block<E>>(&mut self, block: &B) -> Result<Amplification> {
+        self.backwards = !self.backwards;
+        let found = block.amplification(self);
+        self.backwards = !self.backwards;
+        found.map(Amplification::turned)
+    }
+
     /// Asks a block.
     pub fn visit<B: Block<E>>(&mut self, block: &B) -> Result<Amplification> {
         if B::COMPOSITE {

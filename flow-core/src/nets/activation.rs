@@ -123,16 +123,6 @@ impl Activation {
 
     /// All values on an interval, and an upper bound of the absolute slope there.
     pub(crate) fn enclose(self, v: Interval) -> (Interval, f64) {
-        let slope = |v: f64| {
-            let (mut value, mut slope) = ([v], [0.0]);
-            self.apply_with_slope(&mut value, &mut slope, &[0.0]);
-            // A few operations' rounding; at an infinite end the limit is taken below.
-            if slope[0].is_nan() {
-                f64::INFINITY
-            } else {
-                slope[0].abs() * (1.0 + 1e-13) + 1e-300
-            }
-        };
         let value = |v: f64| match v {
             f64::NEG_INFINITY => match self {
                 Self::Elu | Self::Tanh => -1.0,
@@ -166,27 +156,7 @@ impl Activation {
         let turns = least < 0.0 && v.low < -0.7 && v.high > -1.3;
         let low = if turns { wide.low.min(least) } else { wide.low };
         let values = Interval::new(low - slack, wide.high + slack);
-        let most = match self {
-            // Slopes that rise all the way, so that the upper end has the largest.
-            Self::Relu | Self::LeakyRelu | Self::Elu | Self::Softplus if v.high.is_finite() => {
-                slope(v.high)
-            }
-            // Largest where the interval comes nearest to 0.
-            Self::Tanh if v.low > 0.0 && v.low.is_finite() => slope(v.low),
-            Self::Tanh if v.high < 0.0 && v.high.is_finite() => slope(v.high),
-            // On either side of their extremes the slopes of swish and gelu are monotone.
-            Self::Swish | Self::Gelu if v.is_bounded() => {
-                let turn = if self == Self::Swish { 2.4 } else { std::f64::consts::SQRT_2 };
-                let near = |extreme: f64| v.low < extreme + 0.01 && v.high > extreme - 0.01;
-                if near(turn) || near(-turn) {
-                    self.lipschitz()
-                } else {
-                    slope(v.low).max(slope(v.high))
-                }
-            }
-            _ => self.lipschitz(),
-        };
-        (values, most.min(self.lipschitz()))
+        (values, self.slopes(v).magnitude().min(self.lipschitz()))
     }
 
     /// The second derivative at `v`, from the value and the slope there.

@@ -2,7 +2,8 @@ use super::layer::{Layer, Place};
 use super::weights::Weights;
 use super::Activation;
 use crate::backend::cpu::elementwise::{add_rows, map_biased, multiply_by, multiply_each, sigmoid};
-use crate::engine::{Builder, Pass};
+use crate::engine::{Builder, Pass, State};
+use crate::lipschitz::{up, Interval};
 use crate::Scalar;
 
 /// Channel attention (Hu, Shen and Sun 2018, "Squeeze-and-excitation networks"): each channel of an
@@ -73,6 +74,50 @@ impl Attention {
         }
         multiply_each(values, &gates, channels);
         pass.save_or_give(gates);
+    }
+
+    /// Gates the images of a box, and returns a bound of the gated images' Jacobian from one of the
+    /// images' own.
+    ///
+    /// A gated image moves with its own change at most by the largest gate, and with its gates by
+    /// their own change at most as much as the largest norm of a channel over all pixels. The mean of
+    /// p pixels has the norm 1/√p.
+    pub(super) fn enclose<E: Scalar>(
+        &self,
+        state: &State<E>,
+        weights: &Weights,
+        image: &mut [Interval],
+        jacobian: f64,
+    ) -> f64 {
+        let channels = self.squeeze.inputs();
+        let share = (Interval::point(self.image as f64) / Interval::point(channels as f64)).recip();
+        let (mut means, mut squares) = (vec![Interval::ZERO; channels], vec![0.0; channels]);
+        for (i, &v) in image.iter().enumerate() {
+            means[i % channels] = means[i % channels] + v;
+            squares[i % channels] = up(squares[i % channels] + v.square().high);
+        }
+        means.iter_mut().for_each(|mean| *mean = *mean * share);
+        let raw = self.squeeze.enclose(state, weights, &means);
+        let (between, slopes): (Vec<_>, Vec<_>) =
+            raw.into_iter().map(|v| self.activation.enclose(v)).unzip();
+        let raw = self.excite.enclose(state, weights, &between);
+        let (mut widest, mut by_gates) = (0.0_f64, vec![0.0; channels]);
+        for (channel, &raw) in raw.iter().enumerate() {
+            let gate = raw.sigmoid();
+            widest = widest.max(gate.high);
+            let slope = (gate * (-raw).sigmoid()).high;
+            by_gates[channel] =
+                if slope == 0.0 { 0.0 } else { up(slope * squares[channel].sqrt().next_up()) };
+            let all = image.iter_mut().skip(channel).step_by(channels);
+            all.for_each(|v| *v = *v * gate);
+        }
+        if jacobian == 0.0 {
+            return 0.0;
+        }
+        let squeeze = self.squeeze.norm(state, weights, |row| slopes[row]);
+        let excite = self.excite.norm(state, weights, |row| by_gates[row]);
+        let gates = up(up(squeeze * excite) * share.high.sqrt().next_up());
+        up(jacobian * up(widest + gates))
     }
 
     /// From the gradient by what [`apply`](Self::apply) wrote to that by what it read.

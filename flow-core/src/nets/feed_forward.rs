@@ -123,12 +123,9 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
         let (mut at, mut before) = (input.to_vec(), 1.0);
         for (i, layer) in self.layers.iter().enumerate() {
-            let (mut weight, map) = layer.linear_map(state, &self.weights);
-            if i == 0 {
-                let seen = map.inputs.saturating_sub(beside);
-                let entries = weight.iter_mut().enumerate();
-                entries.filter(|(k, _)| k % map.inputs >= seen).for_each(|(_, w)| *w = 0.0);
-            }
+            let hidden = if i == 0 { beside } else { 0 };
+            let (weight, map) = layer.map_of_features(state, &self.weights, hidden);
+            before = up(before * layer.growth::<E>(&self.weights));
             let out = layer.enclose(state, &self.weights, &at);
             if i + 1 == self.layers.len() {
                 return Enclosure::layered(out, before, weight, map);

@@ -4,8 +4,8 @@ use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::elementwise::{add_bias, add_rows};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Parameter, Pass, Start, State};
-use crate::lipschitz::norm::Map;
-use crate::lipschitz::{affine, Interval};
+use crate::lipschitz::norm::{self, Map};
+use crate::lipschitz::{affine, up, Interval};
 use crate::nets::LastLayer;
 use crate::Scalar;
 
@@ -124,6 +124,37 @@ impl Layer {
         (weight.iter().map(|v| v.as_f64()).collect(), self.map)
     }
 
+    /// The weight and what it does, with zeros in the columns of the last `beside` inputs of a pixel.
+    pub(crate) fn map_of_features<E: Scalar>(
+        &self,
+        state: &State<E>,
+        weights: &Weights,
+        beside: usize,
+    ) -> (Vec<f64>, Map) {
+        let (mut weight, map) = self.linear_map(state, weights);
+        let seen = map.inputs.saturating_sub(beside);
+        let entries = weight.iter_mut().enumerate();
+        entries.filter(|(k, _)| k % map.inputs >= seen).for_each(|(_, w)| *w = 0.0);
+        (weight, map)
+    }
+
+    /// By how much the norm of the true weight can exceed that of the one that is used: a factor.
+    pub(crate) fn growth<E: Scalar>(&self, weights: &Weights) -> f64 {
+        up(1.0 + up(self.map.spread() * weights.rounding::<E>(self.weight)))
+    }
+
+    /// An upper bound of the norm of the weight, with rows scaled by numbers of at least 0, one for
+    /// each output of a pixel.
+    pub(crate) fn norm<E: Scalar>(
+        &self,
+        state: &State<E>,
+        weights: &Weights,
+        rows: impl Fn(usize) -> f64,
+    ) -> f64 {
+        let (weight, map) = self.linear_map(state, weights);
+        up(norm::scaled(&weight, map, rows) * self.growth::<E>(weights))
+    }
+
     /// All outputs on a box of inputs, the bias included.
     pub(crate) fn enclose<E: Scalar>(
         &self,
@@ -134,6 +165,9 @@ impl Layer {
         let (weight, Map { outputs, inputs, window, .. }) = self.linear_map(state, weights);
         let bias = state.values.parameter(&self.bias);
         let columns = inputs * window.taps();
+        // A weight is as far off as its input would be.
+        let share = weights.rounding::<E>(self.weight);
+        let input: Vec<Interval> = input.iter().map(|v| v.widened(share)).collect();
         // Places of the patches' entries in the image, counted from 1; 0 outside.
         let places: Vec<usize> = (1..=self.inputs()).collect();
         let mut patches = vec![0; window.pixels() * columns];

@@ -10,6 +10,7 @@ use crate::lipschitz::{Enclosure, Interval};
 use crate::{Result, Scalar};
 
 mod activation;
+mod activation_slopes;
 mod attention;
 mod dfdx_net;
 mod feed_forward;
@@ -24,8 +25,8 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
-pub(crate) use made::Activations;
 pub use made::Made;
+pub(crate) use made::{Activations, Enclosed};
 pub use mexican_hat::MexicanHat;
 pub use resnet::ResNet;
 

@@ -5,8 +5,10 @@ use super::{Activation, Conditioner, LastLayer, NetOptions};
 use crate::backend::cpu::elementwise::{add, multiply_by};
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
+use crate::lipschitz::{Enclosure, Interval};
 use crate::{FlowError, Result, Scalar, Shape};
 
+mod enclosure;
 mod jacobian;
 
 /// A residual net: a linear layer, blocks `x + second(act(first(act(x))))`, a linear layer. On
@@ -118,6 +120,10 @@ impl<E: Scalar> Conditioner<E> for ResNet {
 
     fn outputs(&self) -> usize {
         self.last.outputs()
+    }
+
+    fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
+        self.on_box(state, input, beside)
     }
 
     fn is_lipschitz(&self) -> bool {

@@ -132,6 +132,18 @@ impl Weights {
         }
     }
 
+    /// At most by what share of themselves the entries that are used may be off from those that the
+    /// parameters define: normalised in f64 and then rounded; scaled by a factor that comes from
+    /// rounded entries, and is kept a little smaller for that.
+    pub(crate) fn rounding<E: Scalar>(&self, index: usize) -> f64 {
+        let (weight, unit) = (&self.list[index], E::epsilon().as_f64());
+        let lengths = (weight.columns() + 8) as f64 * f64::EPSILON;
+        let normalised = if weight.length.is_some() { unit + lengths } else { 0.0 };
+        let spread = self.list.iter().map(|w| w.map.spread()).fold(0.0, f64::max);
+        let limited = (8.0 + 3.0 * spread) * (unit + lengths);
+        normalised + if self.limit.is_some() { limited } else { 0.0 }
+    }
+
     /// Where the gradient by that is added.
     pub(crate) fn gradient<'p, E: Scalar>(
         &self,
@@ -206,20 +218,20 @@ impl Weight {
         self.mask.as_ref().is_none_or(|mask| mask.kept[entry])
     }
 
-    /// `length / ‖row‖` of a row of directions, 1 where the weight is not normalised.
-    fn stretch<E: Scalar>(&self, values: &Values<E>, row: usize) -> E {
-        let Some(length) = &self.length else { return E::one() };
-        values.parameter(length)[row] / self.norm(values, row)
-    }
-
-    /// The norm of what counts of a row.
-    fn norm<E: Scalar>(&self, values: &Values<E>, row: usize) -> E {
+    /// The norm of what counts of a row, relative to its largest entry, so that no square over- or
+    /// underflows.
+    fn norm<E: Scalar>(&self, values: &Values<E>, row: usize) -> f64 {
         let columns = self.columns();
         let numbers = values.parameter(&self.parameter);
         let kept = (row * columns..(row + 1) * columns).filter(|&i| self.kept(i));
-        let squares = kept.map(|i| numbers[i] * numbers[i]).sum::<E>();
-        // A row without a direction is zero, whatever its length.
-        squares.sqrt().max(E::min_positive_value())
+        let kept = kept.map(|i| numbers[i].as_f64());
+        let largest =
+            kept.clone().fold(0.0, |most: f64, v| if v.abs() <= most { most } else { v.abs() });
+        if largest == 0.0 {
+            // A row without a direction is zero, whatever its length.
+            return f64::MIN_POSITIVE;
+        }
+        largest * kept.map(|v| (v / largest) * (v / largest)).sum::<f64>().sqrt()
     }
 
     fn shape<E: Scalar>(&self, values: &Values<E>, derived: &mut [E]) {
@@ -228,11 +240,17 @@ impl Weight {
         let out = shaped.of_mut(derived);
         let numbers = values.parameter(&self.parameter);
         for row in 0..self.map.outputs {
-            let stretch = self.stretch(values, row);
+            let length = self
+                .length
+                .as_ref()
+                .map(|length| (values.parameter(length)[row].as_f64(), self.norm(values, row)));
             for column in 0..columns {
                 let i = row * columns + column;
-                let value = if self.kept(i) { stretch * numbers[i] } else { E::zero() };
-                out[self.place(row, column)] = value;
+                out[self.place(row, column)] = match length {
+                    _ if !self.kept(i) => E::zero(),
+                    Some((length, norm)) => E::of(length * (numbers[i].as_f64() / norm)),
+                    None => numbers[i],
+                };
             }
         }
     }
@@ -247,7 +265,7 @@ impl Weight {
             let entries = (0..columns).filter(|column| self.kept(start + column));
             let (mut stretch, mut along) = (E::one(), E::zero());
             if let Some(length) = &self.length {
-                let norm = self.norm(values, row);
+                let norm = E::of(self.norm(values, row));
                 stretch = values.parameter(length)[row] / norm;
                 let product =
                     entries.clone().map(|i| by_matrix[self.place(row, i)] * numbers[start + i]);

@@ -9,9 +9,10 @@ use crate::{LogDet, Result, Scalar};
 
 mod additive;
 mod affine;
+pub(crate) mod bins;
 pub(crate) mod rational_quadratic;
 mod spline;
-mod spline_enclosure;
+pub(crate) mod spline_enclosure;
 #[cfg(test)]
 mod testing;
 

@@ -144,7 +144,8 @@ pub(crate) fn leaky_relu<E: Scalar>(v: E, below: E) -> (E, E) {
 pub(crate) fn elu<E: Scalar>(v: E) -> (E, E) {
     if v <= E::zero() {
         let value = v.exp_m1();
-        (value, value + E::one())
+        // Near -1 the sum would lose the slope's digits.
+        (value, if value > E::of(-0.5) { value + E::one() } else { v.exp() })
     } else {
         (v, E::one())
     }
@@ -154,7 +155,13 @@ pub(crate) fn elu<E: Scalar>(v: E) -> (E, E) {
 #[inline]
 pub(crate) fn tanh<E: Scalar>(v: E) -> (E, E) {
     let value = v.tanh();
-    (value, E::one() - value * value)
+    if value.abs() < E::of(0.5) {
+        return (value, E::one() - value * value);
+    }
+    // Near 1 the difference would lose the slope's digits.
+    let small = (E::of(-2.0) * v.abs()).exp();
+    let whole = E::one() + small;
+    (value, E::of(4.0) * small / (whole * whole))
 }
 
 /// The logistic function `1/(1 + e^-v)`: an overflowing exponential gives the limit 0.
@@ -231,6 +238,17 @@ mod tests {
         assert_eq!(values, [12.0, 13.0, 14.0, -0.5, 0.0, 1.0]);
         assert_eq!(slopes, [1.0, 1.0, 1.0, 0.5, 0.5, 1.0]);
         map_biased_rows(&mut [0.0; 0], &[0.0; 0], |v| v);
+    }
+
+    #[test]
+    fn slopes_keep_their_digits_where_they_are_small() {
+        for v in [-40.0_f64, -15.0, -0.6, 0.3, 15.0, 300.0] {
+            let (got, want) = (tanh(v).1, v.cosh().powi(-2));
+            assert!((got / want - 1.0).abs() < 1e-14, "tanh at {v}: {got:e}, not {want:e}");
+            let (got, want) = (elu(-v.abs()).1, (-v.abs()).exp());
+            assert!((got / want - 1.0).abs() < 1e-14, "elu at {v}: {got:e}, not {want:e}");
+        }
+        assert!(tanh(f64::NAN).1.is_nan() && elu(f64::NAN).0.is_nan());
     }
 
     #[test]

@@ -18,8 +18,10 @@ use degrees::Units;
 mod activations;
 mod cotangents;
 mod degrees;
+mod enclosure;
 
 pub(crate) use activations::Activations;
+pub(crate) use enclosure::Enclosed;
 
 /// A band of degrees that are opened together holds at least so many units of the widest layer,
 /// where there are as many: narrower products are slower, wider ones multiply more masked zeros.
