@@ -206,7 +206,7 @@ impl<E: Scalar> Block<E> for Radial {
     }
 
     /// The Jacobian is symmetric, with the eigenvalues `(r + κ)/(α + r)` and, along the radius, that of
-    /// [`At`]. Both go to 1 from one side as r rises, so that their extremes are those of the least and
+    /// `At`. Both go to 1 from one side as r rises, so that their extremes are those of the least and
     /// the largest r.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let number = |slot| Interval::point(probe.parameter(slot)[0].as_f64());
