@@ -253,6 +253,13 @@ fn gradients<A: Architecture<f64>>(
     let totals =
         machine.vjp(direction, memory, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
 
+    // To the bit the same where nobody asks for gradients of parameters.
+    let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
+    let mut alone = cotangent.clone();
+    machine.vjp_by_input(direction, memory, kept.unwrap(), &mut alone, &by_number, context).unwrap();
+    let bits = |by: &[f64]| by.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&alone), bits(&by_x), "{direction:?}, {memory:?}: by the input alone");
+
     // A second, shorter step where the first disagrees: it may have crossed a kink, such as that of
     // a spline's log-slope at a knot.
     let close = |what: &str, i: usize, got: f64, at: &mut dyn FnMut(f64) -> f64| {
