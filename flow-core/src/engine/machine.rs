@@ -13,7 +13,7 @@ use super::setup::Setup;
 use super::state::{State, Values};
 use super::workspace::Workspace;
 use crate::base::Base;
-use crate::{Architecture, Context, Event, Memory, Noise, Result, Scalar};
+use crate::{Architecture, Context, Event, FlowError, Memory, Noise, Result, Scalar};
 
 /// What a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,29 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     /// The same machine with other random numbers for the blocks that draw any.
     pub(crate) fn drawing(&self, noise: Noise) -> Self {
         Self { noise, ..self.clone() }
+    }
+
+    /// The same blocks with the same weights in `f64`.
+    ///
+    /// # Errors
+    /// A block of one's own that stores other numbers in `f64`.
+    pub(crate) fn widened(&self) -> Result<Machine<A::Double, f64>> {
+        let mut wide = Machine::<A::Double, f64>::build(0)?;
+        if wide.layout() != self.layout() {
+            let found = "other names or shapes in f64";
+            return Err(FlowError::option(
+                "the weights of a block of one's own",
+                found,
+                "the same",
+            ));
+        }
+        let from = &self.state.values;
+        wide.change(|to| {
+            to.parameters.iter_mut().zip(&from.parameters).for_each(|(to, v)| *to = v.as_f64());
+            to.buffers.iter_mut().zip(&from.buffers).for_each(|(to, v)| *to = v.as_f64());
+            Ok(())
+        })?;
+        Ok(wide.drawing(self.noise.clone()))
     }
 
     pub(crate) fn blocks(&self) -> &A {
