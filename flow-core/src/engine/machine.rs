@@ -408,7 +408,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     /// The gradients of [`base_log_prob`](Self::base_log_prob): by the latents, and by all
     /// parameters.
     pub(crate) fn base_log_prob_vjp(&self, z: &[E], by_number: &[E]) -> (Vec<E>, Vec<E>) {
-        let (mut workspace, mut gradients) = (self.workspace(), self.gradients(0));
+        let (mut workspace, mut gradients) = (self.workspace(), self.gradients(0, true));
         let mut pass = Pass::new(by_number.len(), &self.state, &[], &mut workspace, &mut gradients);
         let mut by_z = vec![E::zero(); z.len()];
         self.base.log_prob_vjp(&mut pass, z, by_number, &mut by_z);
