@@ -3,7 +3,7 @@ use super::moments::moments;
 use super::{Diagonal, AFFINE};
 use crate::engine::{BufferKind, Buffers, Builder, Parameter, Pass, Setup, Start, State, Values};
 use crate::lipschitz::linear::scale_and_shift;
-use crate::lipschitz::{Amplification, Interval, Probe};
+use crate::lipschitz::{Amplification, Interval, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale) + shift`, per feature, set from a first batch (Kingma and Dhariwal 2018,
@@ -100,6 +100,10 @@ impl<E: Scalar> Block<E> for ActNorm {
         let shifts = probe.parameter(&self.shift);
         let point = |v: E| Interval::point(v.as_f64());
         Ok(scale_and_shift(probe, logs.len(), |i| (point(logs[i]).exp(), point(shifts[i]))))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        self.scale.add_bound_slopes(state, by, to)
     }
 
     fn facts(&self) -> Facts {

@@ -5,7 +5,7 @@ use super::rotation::rotation;
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with a matrix that is a parameter itself, at every pixel alike: `linear(dense)` and
@@ -175,6 +175,12 @@ impl<E: Scalar> Block<E> for LinearDense {
         let inverse: Vec<f64> = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
         let linear = Linear { weight: &weight, error: 0.0, inverse: &inverse, d };
         Ok(linear.amplification(probe))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        let weight = state.values.parameter(&self.weight);
+        dense::add_bound_slopes(weight, by, to.parameter(&self.weight));
+        true
     }
 
     fn facts(&self) -> Facts {

@@ -10,7 +10,7 @@ use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with `W = P·L·(U + diag(sign·exp(log_diagonal)))`, at every pixel alike: `linear(lu)`
@@ -252,6 +252,11 @@ impl<E: Scalar> Block<E> for LinearLu {
         let transposed = Lu::of(weight.clone(), d).inverse_transposed();
         let inverse: Vec<f64> = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
         Ok(Linear { weight: &weight, error, inverse: &inverse, d }.amplification(probe))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        dense::add_bound_slopes(self.weight.of(&state.derived), by, to.derived(&self.weight));
+        true
     }
 
     fn facts(&self) -> Facts {

@@ -16,6 +16,7 @@ pub(crate) mod norm;
 mod probe;
 mod region;
 mod rounding;
+mod slopes;
 pub(crate) mod triangle;
 
 pub(crate) use bounds::up;
@@ -25,3 +26,4 @@ pub(crate) use interval::affine;
 pub use interval::Interval;
 pub use probe::Probe;
 pub use region::Region;
+pub use slopes::Slopes;

@@ -1,9 +1,10 @@
 //! A box on its way through a flow.
 
 use super::bounds::{extremes, Amplification, BlockBound};
+use super::slopes::{Errand, ErrandKind, Refusal, Slopes};
 use super::Interval;
 use crate::engine::{Buffers, Derived, Parameter, State};
-use crate::{Block, Result, Scalar};
+use crate::{Block, FlowError, Result, Scalar};
 
 /// Carries a box through the blocks of a flow and asks each how much it can amplify a change there.
 ///
@@ -22,6 +23,7 @@ pub struct Probe<'a, E: Scalar> {
     context: Vec<Interval>,
     running: Amplification,
     records: Vec<BlockBound>,
+    errand: Option<Errand<E>>,
 }
 
 impl<'a, E: Scalar> Probe<'a, E> {
@@ -34,7 +36,15 @@ impl<'a, E: Scalar> Probe<'a, E> {
     ) -> Self {
         let leaf = if backwards { leaves.len() } else { 0 };
         let (running, records) = (Amplification::ISOMETRY, Vec::new());
-        Self { state, leaves, leaf, backwards, region, context, running, records }
+        let errand = None;
+        Self { state, leaves, leaf, backwards, region, context, running, records, errand }
+    }
+
+    /// Also sums up something over the blocks.
+    pub(super) fn on(mut self, kind: ErrandKind) -> Self {
+        let slopes = Slopes::new(self.state);
+        self.errand = Some(Errand { kind, sum: 0.0, slopes, refused: None });
+        self
     }
 
     /// Whether it goes from the latents to the data.
@@ -94,8 +104,24 @@ impl<'a, E: Scalar> Probe<'a, E> {
             self.leaf -= 1;
         }
         let input = extremes(&self.region);
+        let size = self.region.len();
+        let certified = match &mut self.errand {
+            Some(errand) => match errand.kind {
+                ErrandKind::LogDeterminants { size: whole } => {
+                    let context = self.context.len();
+                    errand.log_determinant(block, self.state, context, size, whole)?;
+                    self.leaf += 1;
+                    return Ok(Amplification::ISOMETRY);
+                }
+                ErrandKind::Bounds => block.amplification(self)?,
+            },
+            None => block.amplification(self)?,
+        };
+        if let Some(errand) = &mut self.errand {
+            errand.bound(self.leaf, block, self.state, certified);
+        }
         // What the architecture says holds too, and may be less.
-        let own = block.amplification(self)?.or(Amplification::architectural(block.facts()));
+        let own = certified.or(Amplification::architectural(block.facts()));
         self.running = self.running.then(own);
         let path = self.leaves[self.leaf].clone();
         self.records.push(BlockBound { path, own, running: self.running, input });
@@ -103,6 +129,29 @@ impl<'a, E: Scalar> Probe<'a, E> {
             self.leaf += 1;
         }
         Ok(own)
+    }
+
+    /// What was summed up, and its slopes. An error names the first block that it does not have.
+    pub(super) fn finish_errand(self) -> Result<(f64, Slopes<E>)> {
+        let Some(Errand { sum, slopes, refused, .. }) = self.errand else {
+            return Ok((0.0, Slopes::new(self.state)));
+        };
+        let Some((leaf, refusal)) = refused else { return Ok((sum, slopes)) };
+        let option =
+            format!("the certified bound everywhere of the block at {}", self.leaves[leaf]);
+        Err(match refusal {
+            Refusal::Unbounded => FlowError::option(
+                option,
+                "infinite",
+                "a finite one\nhelp: affine and spline couplings have none: use additive ones",
+            ),
+            Refusal::NotDifferentiable => FlowError::option(
+                option,
+                "not differentiable",
+                "one that is\nhelp: linear maps of `lu`, `dense` and `diagonal`, `actnorm`, additive \
+                 couplings and residual blocks with `mlp` or `conv` have one",
+            ),
+        })
     }
 
     pub(crate) fn finish(self) -> Vec<BlockBound> {
