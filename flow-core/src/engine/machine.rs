@@ -392,12 +392,28 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             self.base.sample(&self.state, noise, range.start, temperature, z);
         });
         if let Some(log_prob) = log_prob {
-            let (mut workspace, mut none) = (self.workspace(), Gradients::default());
-            let mut pass = Pass::new(rows, &self.state, &[], &mut workspace, &mut none);
-            self.base.log_prob(&mut pass, &z, log_prob);
-            lock(&self.spare.workspaces).push(workspace);
+            self.base_log_prob(&z, log_prob);
         }
         z
+    }
+
+    /// Adds the density of each latent under the base to its number.
+    pub(crate) fn base_log_prob(&self, z: &[E], numbers: &mut [E]) {
+        let (mut workspace, mut none) = (self.workspace(), Gradients::default());
+        let mut pass = Pass::new(numbers.len(), &self.state, &[], &mut workspace, &mut none);
+        self.base.log_prob(&mut pass, z, numbers);
+        lock(&self.spare.workspaces).push(workspace);
+    }
+
+    /// The gradients of [`base_log_prob`](Self::base_log_prob): by the latents, and by all
+    /// parameters.
+    pub(crate) fn base_log_prob_vjp(&self, z: &[E], by_number: &[E]) -> (Vec<E>, Vec<E>) {
+        let (mut workspace, mut gradients) = (self.workspace(), self.gradients(0, true));
+        let mut pass = Pass::new(by_number.len(), &self.state, &[], &mut workspace, &mut gradients);
+        let mut by_z = vec![E::zero(); z.len()];
+        self.base.log_prob_vjp(&mut pass, z, by_number, &mut by_z);
+        lock(&self.spare.workspaces).push(workspace);
+        (by_z, gradients.parameters)
     }
 
     /// The path of the first block whose output on this batch is not finite.
