@@ -8,6 +8,7 @@ pub mod data;
 pub mod io;
 pub mod lipschitz;
 pub mod nets;
+pub mod objective;
 pub mod plot;
 pub mod prelude;
 #[doc(hidden)]

@@ -71,13 +71,17 @@ impl<E: Scalar> Block<E> for ActNorm {
     }
 
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
-        add_sums(pass.gradient(&self.shift), gradient, E::one());
+        if pass.learning() {
+            add_sums(pass.gradient(&self.shift), gradient, E::one());
+        }
         self.scale.forward_vjp(pass, gradient, log_det)
     }
 
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
         self.scale.inverse_vjp(pass, gradient, log_det)?;
-        add_sums(pass.gradient(&self.shift), gradient, -E::one());
+        if pass.learning() {
+            add_sums(pass.gradient(&self.shift), gradient, -E::one());
+        }
         Ok(())
     }
 

@@ -44,6 +44,9 @@ impl Diagonal {
         log_det: &[E],
         sign: E,
     ) {
+        if !pass.learning() {
+            return;
+        }
         let by_log_det = sign * self.pixels::<E>() * log_det.iter().copied().sum::<E>();
         let into = pass.gradient(&self.log_scale);
         add_products(into, gradient, output, sign);

@@ -182,8 +182,12 @@ impl<E: Scalar> Block<E> for LinearLu {
             gather(vector, permutation, &mut scratch);
         }
         pass.give(scratch);
-        // d(W⁻¹ z) = −W⁻¹ dW x, so the gradient by W is −(W⁻ᵀ g) xᵀ.
         let mut output = pass.restore();
+        if !pass.learning() {
+            pass.give(output);
+            return Ok(());
+        }
+        // d(W⁻¹ z) = −W⁻¹ dW x, so the gradient by W is −(W⁻ᵀ g) xᵀ.
         output.iter_mut().for_each(|x| *x = -*x);
         let vectors = output.len() / d;
         let by_input = Matrix::new(gradient, vectors, d).t();

@@ -26,6 +26,7 @@ pub struct Pass<'a, E: Scalar> {
     workspace: &'a mut Workspace<E>,
     gradients: &'a mut Gradients<E>,
     saving: bool,
+    learning: bool,
     memory: Memory,
     /// The leaf that runs now; between leaves, the one on the latent side.
     leaf: usize,
@@ -61,6 +62,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             workspace,
             gradients,
             saving: false,
+            learning: true,
             memory: Memory::Stored,
             leaf: 0,
             noise: Noise::seed(0),
@@ -81,6 +83,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Takes back what a pass with the same `memory` kept.
     pub(crate) fn replaying(mut self, memory: Memory) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// Nobody asks for gradients but that by the input.
+    pub(crate) fn by_input_alone(mut self) -> Self {
+        self.learning = false;
         self
     }
 
@@ -201,6 +209,14 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Whether the block must [`save`](Self::save) what its product will need.
     pub fn saving(&self) -> bool {
         self.saving
+    }
+
+    /// Whether gradients of parameters are asked for. Where they are not, what is added to
+    /// [`gradient`](Self::gradient), [`derived_gradient`](Self::derived_gradient) and
+    /// [`context_gradient`](Self::context_gradient) is thrown away, and a block may leave out the
+    /// work of it; the gradient by its input must not depend on this.
+    pub fn learning(&self) -> bool {
+        self.learning
     }
 
     /// A buffer of `len` numbers whose content is left over from earlier use.

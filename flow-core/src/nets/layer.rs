@@ -277,6 +277,9 @@ impl Layer {
         input: &[E],
         gradient: &[E],
     ) {
+        if !pass.learning() {
+            return;
+        }
         let window = self.map.window;
         let (outputs, inputs) = (self.map.outputs, self.map.inputs);
         if window.kernel == 1 {
@@ -300,7 +303,9 @@ impl Layer {
 
     /// Adds to the gradient of the bias.
     pub(crate) fn add_bias_gradient<E: Scalar>(&self, pass: &mut Pass<'_, E>, gradient: &[E]) {
-        add_rows(pass.gradient(&self.bias), gradient);
+        if pass.learning() {
+            add_rows(pass.gradient(&self.bias), gradient);
+        }
     }
 }
 
