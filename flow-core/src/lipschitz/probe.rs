@@ -2,7 +2,8 @@
 
 use super::bounds::{extremes, Amplification, BlockBound};
 use super::slopes::{Errand, ErrandKind, Refusal, Slopes};
-use super::Interval;
+use super::whole::Whole;
+use super::{Cell, Interval, MeanValue};
 use crate::engine::{Buffers, Derived, Parameter, State};
 use crate::{Block, FlowError, Result, Scalar};
 
@@ -24,6 +25,7 @@ pub struct Probe<'a, E: Scalar> {
     running: Amplification,
     records: Vec<BlockBound>,
     errand: Option<Errand<E>>,
+    whole: Whole,
 }
 
 impl<'a, E: Scalar> Probe<'a, E> {
@@ -37,7 +39,8 @@ impl<'a, E: Scalar> Probe<'a, E> {
         let leaf = if backwards { leaves.len() } else { 0 };
         let (running, records) = (Amplification::ISOMETRY, Vec::new());
         let errand = None;
-        Self { state, leaves, leaf, backwards, region, context, running, records, errand }
+        let whole = Whole::new(&region, backwards);
+        Self { state, leaves, leaf, backwards, region, context, running, records, whole, errand }
     }
 
     /// Also sums up something over the blocks.
@@ -88,11 +91,34 @@ impl<'a, E: Scalar> Probe<'a, E> {
     }
 
     /// Asks a single block that stands the other way round.
-    pub(crate) fn turned<B: Block<E>>(&mut self, block: &B) -> Result<Amplification> {
+    pub(crate) fn turned<T>(&mut self, ask: impl FnOnce(&mut Self) -> T) -> T {
         self.backwards = !self.backwards;
-        let found = block.amplification(self);
+        let found = ask(self);
         self.backwards = !self.backwards;
-        found.map(Amplification::turned)
+        found
+    }
+
+    /// The [`MeanValue`] of a block that is affine, from what it makes of boxes.
+    pub(crate) fn affine<B: Block<E>>(&mut self, block: &B, cell: &Cell) -> Result<MeanValue> {
+        let region = std::mem::take(&mut self.region);
+        let found = MeanValue::of_affine(cell, |sides| {
+            self.region = sides;
+            block.amplification(self)?;
+            Ok(std::mem::take(&mut self.region))
+        });
+        self.region = region;
+        found
+    }
+
+    /// The blocks that come next see the numbers in another order: `order` says where each comes
+    /// from.
+    pub(crate) fn reorder(&mut self, order: &[usize]) {
+        self.whole.reorder(order);
+    }
+
+    /// The blocks that come next do not see the first `count` numbers any more, or see `-count` more.
+    pub(crate) fn move_start(&mut self, count: isize) {
+        self.whole.move_start(count);
     }
 
     /// Asks a block.
@@ -104,24 +130,30 @@ impl<'a, E: Scalar> Probe<'a, E> {
             self.leaf -= 1;
         }
         let input = extremes(&self.region);
-        let size = self.region.len();
-        let certified = match &mut self.errand {
-            Some(errand) => match errand.kind {
-                ErrandKind::LogDeterminants { size: whole } => {
-                    let context = self.context.len();
-                    errand.log_determinant(block, self.state, context, size, whole)?;
-                    self.leaf += 1;
-                    return Ok(Amplification::ISOMETRY);
-                }
-                ErrandKind::Bounds => block.amplification(self)?,
-            },
-            None => block.amplification(self)?,
+        if let Some(errand) = &mut self.errand {
+            if let ErrandKind::LogDeterminants { size } = errand.kind {
+                let (context, width) = (self.context.len(), self.region.len());
+                errand.log_determinant(block, self.state, context, width, size)?;
+                self.leaf += 1;
+                return Ok(Amplification::ISOMETRY);
+            }
+        }
+        let found = match self.whole.cell(&self.region) {
+            Some(cell) => block.mean_value(self, &cell)?,
+            None => None,
         };
+        let certified = block.amplification(self)?;
         if let Some(errand) = &mut self.errand {
             errand.bound(self.leaf, block, self.state, certified);
         }
         // What the architecture says holds too, and may be less.
-        let own = certified.or(Amplification::architectural(block.facts()));
+        let mut own = certified.or(Amplification::architectural(block.facts()));
+        if let Some(MeanValue { jacobian, .. }) = &found {
+            let back = jacobian.inverse().map_or(f64::INFINITY, |inverse| inverse.norm());
+            let by_entries = Amplification::certified(jacobian.norm(), back);
+            own = own.or(if self.backwards { by_entries.turned() } else { by_entries });
+        }
+        self.whole.pass(found.as_ref(), own, &mut self.region);
         self.running = self.running.then(own);
         let path = self.leaves[self.leaf].clone();
         self.records.push(BlockBound { path, own, running: self.running, input });
@@ -154,7 +186,8 @@ impl<'a, E: Scalar> Probe<'a, E> {
         })
     }
 
-    pub(crate) fn finish(self) -> Vec<BlockBound> {
-        self.records
+    /// What it has seen, block by block, and what is known of all together.
+    pub(crate) fn finish(self) -> (Vec<BlockBound>, Amplification) {
+        (self.records, self.whole.all())
     }
 }
