@@ -102,9 +102,9 @@ fn main() -> Result {
             .collect();
         curves(folder.join(file), "toy regression", ["step", what], &all)
     };
-    draw("loss.png", "mean squared error, log₁₀", |found| &found.loss)?;
-    draw("reconstruction.png", "largest reconstruction error, log₁₀", |found| &found.error)?;
-    draw("condition.png", "largest condition number, log₁₀", |found| &found.condition)?;
+    draw("loss.png", "mean squared error, log10", |found| &found.loss)?;
+    draw("reconstruction.png", "largest reconstruction error, log10", |found| &found.error)?;
+    draw("condition.png", "largest condition number, log10", |found| &found.condition)?;
     println!("wrote loss.png, reconstruction.png and condition.png to {}", folder.display());
     Ok(())
 }
