@@ -95,7 +95,8 @@ class Table:
                 unlike = "" if self.alike(workload, model) else " (another model: left out)"
                 cells["nets"].append(f"{model} {size['nets']:,}{unlike}")
                 cells["parameters"].append(f"{model} {size['parameters']:,}")
-            lines.append(f"| {workload} | {', '.join(cells['nets'])} | {', '.join(cells['parameters'])} |")
+            nets, parameters = map(", ".join, cells.values())
+            lines.append(f"| {workload} | {nets} | {parameters} |")
         return lines
 
     def notes(self):
@@ -118,7 +119,8 @@ class Table:
                     f"{self.threads}; the matrix product gains {of:.2f}."
                 )
         if row := self.found.times.get(("W2", OURS, "one_row", 1)):
-            lines.append(f"- W2, log-probability of one row, in microseconds: {spread([1e3 * t for t in row])}.")
+            micro = spread([1e3 * milliseconds for milliseconds in row])
+            lines.append(f"- W2, log-probability of one row, in microseconds: {micro}.")
         lines += [f"- Not measured: {failure}" for failure in self.found.failures]
         return lines
 
