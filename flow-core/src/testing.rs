@@ -123,7 +123,9 @@ where
                 round_trip(&machine, direction, &x, &context);
             }
             log_det(&machine, direction, &x, &context, rows.min(2), D);
-            for memory in [Memory::Stored, Memory::Recomputed] {
+            let inverts = machine.blocks().facts().memory_saving;
+            let modes = [Memory::Stored, Memory::Recomputed, Memory::Inverted];
+            for memory in modes.into_iter().take(2 + usize::from(inverts)) {
                 gradients(&mut machine.clone(), direction, memory, &x, &context, D);
             }
         }
@@ -250,8 +252,7 @@ fn gradients<A: Architecture<f64>>(
     };
     let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
     let mut by_x = cotangent.clone();
-    let totals =
-        machine.vjp(direction, memory, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
+    let totals = machine.vjp(direction, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
 
     // A second, shorter step where the first disagrees: it may have crossed a kink, such as that of
     // a spline's log-slope at a knot.

@@ -167,9 +167,7 @@ impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
             .run(direction, &mut x.to_vec(), &context, Some(self.memory))
             .and_then(|(_, kept)| {
                 let Some(kept) = kept else { return Ok(()) };
-                self.machine
-                    .vjp(direction, self.memory, kept, &mut out, &numbers, &context)
-                    .map(|_| ())
+                self.machine.vjp(direction, kept, &mut out, &numbers, &context).map(|_| ())
             });
         match ran {
             Ok(()) => {

@@ -11,7 +11,7 @@ use super::joint::Joint;
 use super::learner::Likelihood;
 use super::run::train;
 use super::{Adam, Batches, Clip, History, Optimizer, Record, Schedule};
-use crate::{Architecture, Flow, FlowError, Result, Rows, Scalar};
+use crate::{Architecture, Flow, FlowError, Memory, Result, Rows, Scalar};
 
 /// Trains flows by maximum likelihood, and models with flows in them by any loss.
 ///
@@ -65,6 +65,7 @@ pub struct Trainer {
     resume: bool,
     pub(super) seed: u64,
     pub(super) on_divergence: OnDivergence,
+    pub(super) memory: Memory,
     pub(super) silent: bool,
     pub(super) watch: Option<Watch>,
 }
@@ -128,6 +129,7 @@ impl Trainer {
             resume: false,
             seed: 0,
             on_divergence: OnDivergence::Stop,
+            memory: Memory::Stored,
             silent: false,
             watch: None,
         }
@@ -236,6 +238,17 @@ impl Trainer {
         self
     }
 
+    /// What a step of [`fit`](Self::fit) keeps for its gradient. Default: [`Memory::Stored`].
+    ///
+    /// What the guard of a mode that inverts saw is in [`History::guard`] and, of the last step, in
+    /// [`Flow::guard_report`]. A run begins by trusting the inverse again, and one that resumes knows
+    /// whether the interrupted one still did. A loss of one's own chooses for itself, by
+    /// [`Flow::memory`].
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
     /// Shows no progress bar. Default: one on a terminal's standard error.
     pub fn silent(mut self) -> Self {
         self.silent = true;
@@ -266,7 +279,7 @@ impl Trainer {
         flow: &mut Flow<A, E, Cpu>,
         batches: impl Batches<E>,
     ) -> Result<History> {
-        let history = train(self, &mut Likelihood::new(flow), batches);
+        let history = train(self, &mut Likelihood::new(flow, self.memory), batches);
         flow.show();
         history
     }
