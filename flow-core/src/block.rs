@@ -42,7 +42,9 @@ use crate::{Result, Scalar, Shape};
 /// }
 /// ```
 pub trait Block<E: Scalar>: Send + Sync + 'static {
-    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin.
+    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin. It may rearrange
+    /// a row's numbers on the way, in a product as in the opposite of its pass. A product has
+    /// [`Pass::rows`] rows, which can be more than there are log-determinants.
     const COMPOSITE: bool = false;
 
     /// Whether [`inverse`](Self::inverse) saves, at the same point of the data side, just what

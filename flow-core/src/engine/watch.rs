@@ -1,5 +1,6 @@
 //! What the guards of a flow's passes have seen.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -65,6 +66,7 @@ impl Watch {
                 }
             }
         }
+        by_leaf.sort_by_key(|found| Reverse(found.place));
         let switched = policy == Policy::SwitchToRecomputing && !by_leaf.is_empty();
         if switched {
             self.distrust(true);

@@ -27,17 +27,28 @@ use crate::{FlowError, Result};
 /// time, whatever their size.) A view without noise of its own has the same directions each time.
 ///
 /// ```
-/// use flow_core::prelude::*;
+/// use dfdx::prelude::Cpu;
 /// use flow_core::memory::{Guard, Policy};
+/// use flow_core::prelude::*;
 ///
-/// let strict = Guard { threshold: 1e-6, policy: Policy::Error };
-/// let memory = Memory::InvertedUnder(strict);
-/// assert_eq!(Memory::Inverted, Memory::Inverted);
-/// assert_eq!(memory.guard(), Some(strict));
+/// flow! {
+///     struct Tiny: Vector<2> {
+///         affine_coupling(net = mlp([8], tanh));
+///         affine_coupling(net = mlp([8], tanh));
+///     }
+/// }
+///
+/// let mut flow = Tiny::<f32>::build(&Cpu::default(), 0)?;
+/// let rows = Rows::new(vec![0.5, -1.0, 2.0, 0.3], 2)?;
+/// let guard = Guard { threshold: 1e-4, policy: Policy::SwitchToRecomputing };
+/// let memory = Memory::InvertedUnder(guard);
+/// let history = Trainer::default().memory(memory).steps(3).silent().fit(&mut flow, &rows)?;
+/// assert_eq!(history.guard.steps, 0, "no step's inverse exploded");
+/// # Ok::<(), FlowError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guard {
-    /// The largest relative error of a block's input that counts as inverted. Default: 1e-4.
+    /// The largest relative error of a block's input that counts as inverted. Default: 1e-5.
     pub threshold: f64,
     /// What happens where the inverse has exploded. Default: [`Policy::Fallback`].
     pub policy: Policy,
@@ -62,7 +73,7 @@ pub enum Policy {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { threshold: 1e-4, policy: Policy::default() }
+        Self { threshold: 1e-5, policy: Policy::default() }
     }
 }
 
@@ -83,7 +94,7 @@ impl Guard {
         if self.threshold > 0.0 {
             return Ok(());
         }
-        let expected = "a number above 0, such as 1e-4";
+        let expected = "a number above 0, such as 1e-5";
         Err(FlowError::option("the threshold of a guard", self.threshold, expected))
     }
 }

@@ -29,10 +29,16 @@ pub enum Memory {
     /// Each block's input, the size of a sample. The rest is computed once more in the backward
     /// pass: the same gradient to the last bit, for one more forward pass.
     Recomputed,
-    /// The output, and of each block's input a fingerprint of at most eight numbers a sample: the
-    /// backward pass reconstructs the inputs by the inverse, block by block, under the default
-    /// [`Guard`]. Every √n-th block's input is kept too, where it is no longer than its fingerprint
-    /// anyway, so that what the inverse has lost can be computed again.
+    /// The output, and of each block's input a fingerprint of at most eight numbers a sample. The
+    /// backward pass reconstructs the inputs by the inverse, block by block, compares them with the
+    /// fingerprints under the default [`Guard`], and computes again what the inverse has lost. For
+    /// that the forward pass also keeps the inputs of every √n-th block, where they are longer than
+    /// their fingerprints.
+    ///
+    /// Where samples have up to eight numbers the fingerprint is the input, and [`Recomputed`]
+    /// keeps no more, takes as long and is exact: there this mode serves to watch the inverse.
+    ///
+    /// [`Recomputed`]: Self::Recomputed
     ///
     /// Every block must be one that the contract `memory_saving` allows:
     ///
