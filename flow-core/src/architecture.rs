@@ -17,6 +17,8 @@ pub trait Architecture<E: Scalar>: Block<E> + Sized {
     type Context: Context;
     /// The distribution of latents.
     type Base: Base<E>;
+    /// The same flow in `f64`, for what must not suffer from rounding.
+    type Double: Architecture<f64>;
 
     /// The flow's name in the source.
     const NAME: &'static str;

@@ -9,6 +9,7 @@ pub mod io;
 pub mod lipschitz;
 pub mod memory;
 pub mod nets;
+pub mod objective;
 pub mod plot;
 pub mod prelude;
 #[doc(hidden)]

@@ -102,6 +102,9 @@ where
         model: &M,
         gradients: &mut Gradients<E, E::Device>,
     ) -> Result<()> {
+        if !pass.learning() {
+            return Ok(());
+        }
         let mut read = Read { slots: self.slots.iter(), pass, gradients };
         M::iter_tensors(&mut RecursiveWalker { m: model, f: &mut read })?;
         Ok(())

@@ -31,6 +31,7 @@ impl<E: Scalar, V: Event, C: Context> Architecture<E> for Stub<V, C> {
     type Latent = V;
     type Context = C;
     type Base = Normal;
+    type Double = Self;
     const NAME: &'static str = "Stub";
     const ITEMS: &'static [Item] = &[];
 

@@ -61,6 +61,7 @@ where
     type Latent = Vector<D>;
     type Context = <() as Given<C>>::Context;
     type Base = crate::base::Normal;
+    type Double = Self;
     const NAME: &'static str = "Single";
     const ITEMS: &'static [Item] = &[];
     fn new(builder: &mut Builder<f64>) -> Result<Self> {
@@ -253,6 +254,13 @@ fn gradients<A: Architecture<f64>>(
     let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
     let mut by_x = cotangent.clone();
     let totals = machine.vjp(direction, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
+
+    // To the bit the same where nobody asks for gradients of parameters.
+    let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
+    let mut alone = cotangent.clone();
+    machine.vjp_by_input(direction, kept.unwrap(), &mut alone, &by_number, context).unwrap();
+    let bits = |by: &[f64]| by.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&alone), bits(&by_x), "{direction:?}, {memory:?}: by the input alone");
 
     // A second, shorter step where the first disagrees: it may have crossed a kink, such as that of
     // a spline's log-slope at a knot.

@@ -7,7 +7,7 @@ use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFro
 use crate::architecture::invertible;
 use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Machine, Operator};
 use crate::{
-    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Scalar,
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Rows, Scalar,
     Vector,
 };
 
@@ -245,6 +245,16 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
         }
     }
 
+    /// A view conditioned on the context of rows, which draws from `noise`.
+    pub(crate) fn of_rows(flow: &'f Flow<A, E, Cpu>, rows: &Rows<E>, noise: &Noise) -> Self {
+        let given = Given {
+            rows: rows.context_values().to_vec().into(),
+            width: rows.context_width(),
+            gradient: None,
+        };
+        Self { given: Ok(given), noise: Some(noise.clone()), ..Self::new(flow) }
+    }
+
     /// Conditions on a context: one row for all, or one for each row of data.
     ///
     /// A context with a tape gets gradients. One without rows, or with NaN or an infinity, is an
@@ -295,6 +305,16 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
     fn operator(&self) -> Result<Operator<'_, A, E>> {
         let given = self.given.as_ref().map_err(FlowError::clone)?;
         Ok(self.flow.operator(given, self.memory, self.noise.clone()))
+    }
+
+    /// `log p(x)` of each row from its latent and log-determinant, whose tapes must lead back to
+    /// one forward pass.
+    pub(crate) fn log_prob_of_latents<N: Dim, Its: Tape<E, Cpu> + 'static>(
+        &self,
+        z: Tensor<<A::Latent as Event>::Batch<N>, E, Cpu, Its>,
+        log_det: Tensor<(N,), E, Cpu, Its>,
+    ) -> Result<Tensor<(N,), E, Cpu, Its>> {
+        self.operator()?.log_prob_of_latents(z, log_det)
     }
 
     /// The context of each of `rows` rows.

@@ -59,6 +59,8 @@ mod sharp;
 mod trained;
 #[path = "bounds/trial.rs"]
 mod trial;
+#[path = "bounds/whole.rs"]
+mod whole;
 
 sound! {
     elementary: { Vector<4> { standardize; actnorm; permute(shuffle(2)); linear(diagonal); } }

@@ -186,6 +186,30 @@ fn both_scalars_and_contexts_give_the_same_numbers() -> Outcome {
 }
 
 #[test]
+fn observed_amplifications_do_not_suffer_from_the_flows_precision() -> Outcome {
+    let widen = |values: &[f32]| -> Vec<f64> { values.iter().map(|v| f64::from(*v)).collect() };
+    let data: Rows<f32> = normals(9, 2, 5);
+    let wide_data = Rows::new(widen(data.values()), 2)?;
+    macro_rules! check {
+        ($flow:ident $(given $context:literal)?) => {{
+            let mut single = $flow::<f32>::build(&cpu(), 4)?;
+            jitter(&mut single, 0.3)?;
+            let mut double = $flow::<f64>::build(&cpu(), 7)?;
+            for stored in single.parameters().chain(single.buffers()) {
+                double.set(stored.name, &widen(stored.values))?;
+            }
+            let seen = stability::observed(&single$(.given(cpu().tensor([[$context]])))?, &data)?;
+            let wide = stability::observed(&double$(.given(cpu().tensor([[$context]])))?, &wide_data)?;
+            assert_eq!(seen, wide);
+            assert!(seen.forward.is_some_and(|seen| seen.error < 1e-10 * seen.largest), "{seen:?}");
+        }};
+    }
+    check!(Plane);
+    check!(Steps given 0.5);
+    Ok(())
+}
+
+#[test]
 fn rows_of_a_large_jacobian_are_those_of_a_small_one() -> Outcome {
     // Contexts differ from row to row, and so do Jacobians: each row keeps its own.
     let mut flow = Steps::<f64>::build(&cpu(), 6)?;
@@ -346,6 +370,8 @@ fn settings_and_rows_that_do_not_fit_are_errors() -> Outcome {
 fn an_attack_stays_in_its_box_and_never_lowers_the_error() -> Outcome {
     let mut flow = Plane::<f32>::build(&cpu(), 4)?;
     jitter(&mut flow, 0.7)?;
+    // A single row may be as bad as any around it; half of all rows are not.
+    let mut higher = 0;
     for (rows, radius) in [(1, 0.3), (19, 0.01), (40, 2.0)] {
         let data = Inputs::Uniform.rows(rows, 2, (-0.5, 0.5), &Noise::seed(3))?;
         let attack = Attack::ball(radius).within(-0.5, 0.5).steps(15).restarts(3).seed(1);
@@ -357,12 +383,13 @@ fn an_attack_stays_in_its_box_and_never_lowers_the_error() -> Outcome {
         }
         let pairs = found.before.iter().zip(&found.after);
         assert!(pairs.clone().all(|(before, after)| after >= before));
-        assert!(pairs.clone().filter(|(before, after)| after > before).count() * 2 >= rows);
+        higher += pairs.filter(|(before, after)| after > before).count();
         // What is said of an input is what it does.
         let again = stability::report(&flow, &found.inputs)?.data;
         let largest = found.after.iter().copied().fold(0.0, f64::max);
         close(again.once().worst(), largest, 1e-12);
     }
+    assert!(higher >= 30, "{higher} of 60");
     Ok(())
 }
 

@@ -2,8 +2,8 @@ use super::features::{add_sums, change};
 use super::moments::moments;
 use super::{Diagonal, AFFINE};
 use crate::engine::{BufferKind, Buffers, Builder, Parameter, Pass, Setup, Start, State, Values};
-use crate::lipschitz::linear::scale_and_shift;
-use crate::lipschitz::{Amplification, Interval, Probe};
+use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale) + shift`, per feature, set from a first batch (Kingma and Dhariwal 2018,
@@ -46,6 +46,16 @@ impl ActNorm {
     }
 }
 
+impl ActNorm {
+    /// What multiplies each feature, and what is added.
+    fn maps<E: Scalar>(&self, probe: &Probe<'_, E>) -> Vec<(Interval, Interval)> {
+        let logs = probe.parameter(&self.scale.log_scale);
+        let shifts = probe.parameter(&self.shift);
+        let point = |v: E| Interval::point(v.as_f64());
+        logs.iter().zip(shifts).map(|(&log, &shift)| (point(log).exp(), point(shift))).collect()
+    }
+}
+
 impl<E: Scalar> Block<E> for ActNorm {
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         self.ready(pass)?;
@@ -61,13 +71,17 @@ impl<E: Scalar> Block<E> for ActNorm {
     }
 
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
-        add_sums(pass.gradient(&self.shift), gradient, E::one());
+        if pass.learning() {
+            add_sums(pass.gradient(&self.shift), gradient, E::one());
+        }
         self.scale.forward_vjp(pass, gradient, log_det)
     }
 
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
         self.scale.inverse_vjp(pass, gradient, log_det)?;
-        add_sums(pass.gradient(&self.shift), gradient, -E::one());
+        if pass.learning() {
+            add_sums(pass.gradient(&self.shift), gradient, -E::one());
+        }
         Ok(())
     }
 
@@ -92,10 +106,12 @@ impl<E: Scalar> Block<E> for ActNorm {
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let logs = probe.parameter(&self.scale.log_scale);
-        let shifts = probe.parameter(&self.shift);
-        let point = |v: E| Interval::point(v.as_f64());
-        Ok(scale_and_shift(probe, logs.len(), |i| (point(logs[i]).exp(), point(shifts[i]))))
+        let maps = self.maps(probe);
+        Ok(scale_and_shift(probe, &maps))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(scaled_and_shifted(cell, &self.maps(probe), probe.backwards())))
     }
 
     fn facts(&self) -> Facts {

@@ -190,7 +190,7 @@ fn by_entries<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
         for row in column + 1..d {
             let by = &bent[row].by_parameters;
             let each = by.iter().zip(&slopes[row * by.len()..]);
-            let terms = each.map(|(&by, &slope)| Interval::new(-by, by) * slope);
+            let terms = each.map(|(&by, &slope)| by * slope);
             *jacobian.entry(row, column) = terms.fold(Interval::ZERO, |sum, term| sum + term);
         }
     }
@@ -205,7 +205,8 @@ fn by_layers<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
     let least = bent.iter().map(|b| b.slope.low).fold(f64::INFINITY, f64::min);
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for bent in bent {
-        for &by in &bent.by_parameters {
+        for by in &bent.by_parameters {
+            let by = by.magnitude();
             there.push(by);
             back.push(if by == 0.0 { 0.0 } else { up(by / bent.slope.low) });
         }

@@ -3,7 +3,7 @@ use super::Split;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::linear::coupled;
-use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
 use crate::nets::{Conditioner, LastLayer};
 use crate::transforms::Transform;
 use crate::{Block, Facts, LogDet, Result, Scalar, Shape};
@@ -154,6 +154,53 @@ impl<N, T: Transform> Coupling<N, T> {
         Ok((self.gather(pass, x), parameters))
     }
 
+    /// What the net reads on a cell: the kept numbers and the context.
+    fn inputs_on(&self, context: &[Interval], cell: &Cell) -> Cell {
+        let each = self.parts.read + self.context;
+        let width = each * self.shape.pixels();
+        let mut inputs = Cell::around(vec![Interval::ZERO; width]);
+        for &(place, entry) in &self.parts.kept {
+            (inputs.centre[place], inputs.sides[place]) = (cell.centre[entry], cell.sides[entry]);
+        }
+        let context = Cell::around(context.to_vec());
+        for at in (self.parts.read..width).step_by(each.max(1)).filter(|_| self.context > 0) {
+            inputs.centre[at..at + self.context].copy_from_slice(&context.centre);
+            inputs.sides[at..at + self.context].copy_from_slice(&context.sides);
+        }
+        inputs
+    }
+
+    /// The coupling on a cell, from its net as a map of the kept numbers, which gives those
+    /// `parameters` on the box.
+    fn steer(
+        &self,
+        net: &MeanValue,
+        parameters: &[Interval],
+        cell: &Cell,
+        backwards: bool,
+    ) -> MeanValue {
+        let (p, d) = (self.transform.parameters(), self.shape.size());
+        let mut centre: Vec<Interval> = cell.centre.iter().map(|&c| Interval::point(c)).collect();
+        let mut entries = IntervalMatrix::identity(d).intervals();
+        for &(place, entry) in &self.parts.moved {
+            let at = place * p..(place + 1) * p;
+            let middle = &net.centre[at.clone()];
+            centre[entry] = self.transform.enclose(centre[entry], middle, backwards).value;
+            let here = &parameters[at.clone()];
+            let bent = self.transform.enclose(cell.sides[entry], here, backwards);
+            let row = &mut entries[entry * d..][..d];
+            row[entry] = if backwards { bent.slope.recip() } else { bent.slope };
+            for (k, &(_, kept)) in self.parts.kept.iter().enumerate() {
+                let each = bent.by_parameters.iter().zip(at.clone());
+                let terms = each.map(|(&by, output)| by * net.jacobian.entry(output, k));
+                let moved = terms.fold(Interval::ZERO, |sum, term| sum + term);
+                // x moves against z.
+                row[kept] = if backwards { -moved / bent.slope } else { moved };
+            }
+        }
+        MeanValue { centre, jacobian: IntervalMatrix::from_intervals(d, d, &entries) }
+    }
+
     /// Keeps what [`product`](Self::product) needs.
     fn keep<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: Buffer<E>, parameters: Buffer<E>) {
         pass.save_or_give(x);
@@ -274,6 +321,7 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
             (most, least) = (most.max(bent.slope.high), least.min(bent.slope.low));
             let at = place % written * p;
             for (k, by) in bent.by_parameters.into_iter().enumerate() {
+                let by = by.magnitude();
                 there[at + k] = there[at + k].max(by);
                 let by = if by == 0.0 { 0.0 } else { (by / bent.slope.low).next_up() };
                 back[at + k] = back[at + k].max(by);
@@ -293,6 +341,16 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         let narrow = (1.0 / least).next_up();
         let found = Amplification::certified(coupled(m, most), coupled(n, narrow));
         Ok(found.beside_published(up(most.max(1.0) + m), up(narrow.max(1.0) + n)))
+    }
+
+    /// The Jacobian's entries, or those of its inverse.
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        let inputs = self.inputs_on(probe.context(), cell);
+        let Some(net) = self.net.mean_value(probe.state(), &inputs) else { return Ok(None) };
+        let places: Vec<usize> = self.parts.kept.iter().map(|&(place, _)| place).collect();
+        let net = net.of_numbers(&inputs, &places);
+        let kept = cell.part(self.parts.kept.iter().map(|&(_, entry)| entry));
+        Ok(Some(self.steer(&net, &net.image(&kept), cell, probe.backwards())))
     }
 
     /// An affine or spline coupling has no global constant: its Jacobian grows with the input, or

@@ -67,17 +67,13 @@ pub(super) fn vjp<E: Scalar>(
     let x = Matrix::new(&input, input.len() / d, d);
     let g = Matrix::new(&by_output, input.len() / d, d);
     let matrix = Matrix::new(weight.of(pass), d, d);
-    let by_weight = weight.gradient(pass);
-    let matrix = match side {
-        Side::Plain => {
-            multiply(by_weight, Into::Add, g.t(), x);
-            matrix
-        }
-        Side::Transposed => {
-            multiply(by_weight, Into::Add, x.t(), g);
-            matrix.t()
-        }
+    let (matrix, left, right) = match side {
+        Side::Plain => (matrix, g.t(), x),
+        Side::Transposed => (matrix.t(), x.t(), g),
     };
+    if pass.learning() {
+        multiply(weight.gradient(pass), Into::Add, left, right);
+    }
     multiply(gradient, Into::Replace, g, matrix);
     pass.give(by_output);
     pass.give(input);

@@ -1,8 +1,8 @@
 use super::features::{add_products, add_to_all, change};
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, Values};
-use crate::lipschitz::linear::scale_and_shift;
-use crate::lipschitz::{Amplification, Interval, Probe};
+use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale)`, per feature: `linear(diagonal)`.
@@ -44,10 +44,21 @@ impl Diagonal {
         log_det: &[E],
         sign: E,
     ) {
+        if !pass.learning() {
+            return;
+        }
         let by_log_det = sign * self.pixels::<E>() * log_det.iter().copied().sum::<E>();
         let into = pass.gradient(&self.log_scale);
         add_products(into, gradient, output, sign);
         add_to_all(into, by_log_det);
+    }
+}
+
+impl Diagonal {
+    /// What multiplies each feature, and what is added.
+    fn maps<E: Scalar>(&self, probe: &Probe<'_, E>) -> Vec<(Interval, Interval)> {
+        let logs = probe.parameter(&self.log_scale).iter();
+        logs.map(|log| (Interval::point(log.as_f64()).exp(), Interval::ZERO)).collect()
     }
 }
 
@@ -97,9 +108,12 @@ impl<E: Scalar> Block<E> for Diagonal {
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let logs = probe.parameter(&self.log_scale);
-        let map = |i: usize| (Interval::point(logs[i].as_f64()).exp(), Interval::ZERO);
-        Ok(scale_and_shift(probe, logs.len(), map))
+        let maps = self.maps(probe);
+        Ok(scale_and_shift(probe, &maps))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(scaled_and_shifted(cell, &self.maps(probe), probe.backwards())))
     }
 
     fn facts(&self) -> Facts {

@@ -1,7 +1,7 @@
 use super::curves::Curve;
 use super::non_empty;
 use crate::engine::{Builder, Pass};
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// One fixed function on every number, such as `tanh` or `logit`.
@@ -133,6 +133,27 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
             (most, least) = (most.max(slope.high), least.min(slope.low));
         }
         Ok(Amplification::certified(most, (1.0 / least).next_up()))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        let backwards = probe.backwards();
+        let image = |v: Interval| {
+            if !backwards {
+                return Some(self.curve.enclose(v));
+            }
+            let x = self.curve.enclose_inverse(v)?;
+            Some((x, self.curve.enclose(x).1.recip()))
+        };
+        let sign = Interval::point(if self.curve.falls() { -1.0 } else { 1.0 });
+        let each = cell
+            .centre
+            .iter()
+            .zip(&cell.sides)
+            .map(|(&c, &side)| Some((image(Interval::point(c))?.0, sign * image(side)?.1)));
+        let Some((centre, slopes)) = each.collect::<Option<(Vec<_>, Vec<_>)>>() else {
+            return Ok(None);
+        };
+        Ok(Some(MeanValue::of_diagonal(centre, &slopes)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::probe::Trace;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
-use crate::lipschitz::{Enclosure, Interval, Probe};
+use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Probe};
 use crate::nets::{Differentiable, LastLayer, Linearization};
 use crate::{Result, Scalar, Shape};
 
@@ -82,6 +82,33 @@ impl<N> Field<N> {
             input.extend(self.timed.then_some(time));
         }
         self.net.enclose(probe.state(), &input, self.beside())
+    }
+
+    /// The net on a cell, as a map of the sample, at the contexts of a probe.
+    pub(super) fn mean_value<E: Scalar>(
+        &self,
+        probe: &Probe<'_, E>,
+        cell: &Cell,
+    ) -> Option<MeanValue>
+    where
+        N: Differentiable<E>,
+    {
+        let (features, each) = (self.shape.features(), self.each());
+        let mut sides = Vec::with_capacity(each * self.shape.pixels());
+        for pixel in cell.sides.chunks_exact(features) {
+            sides.extend_from_slice(pixel);
+            sides.extend_from_slice(probe.context());
+            sides.extend(self.timed.then_some(Interval::EVERYTHING));
+        }
+        let mut inputs = Cell::around(sides);
+        let pixels = inputs.centre.chunks_exact_mut(each);
+        pixels.zip(cell.centre.chunks_exact(features)).for_each(|(pixel, centre)| {
+            pixel[..features].copy_from_slice(centre);
+        });
+        let numbers = (0..each * self.shape.pixels()).filter(|i| i % each < features);
+        let numbers: Vec<usize> = numbers.collect();
+        let net = self.net.mean_value(probe.state(), &inputs)?;
+        Some(net.of_numbers(&inputs, &numbers))
     }
 
     /// Outputs of the net at a pixel.

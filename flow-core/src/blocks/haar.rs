@@ -1,6 +1,6 @@
 use super::rearrange::Rearrange;
 use crate::engine::{Builder, Pass};
-use crate::lipschitz::{Amplification, Interval, Probe};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// The orthonormal Haar wavelet transform of each 2 × 2 square of pixels, channel by channel:
@@ -87,6 +87,10 @@ impl<E: Scalar> Block<E> for Haar {
             self.squeeze.reorder(probe, true);
         }
         Ok(Amplification::ISOMETRY)
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        probe.affine(self, cell).map(Some)
     }
 
     fn facts(&self) -> Facts {

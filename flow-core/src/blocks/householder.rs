@@ -2,8 +2,8 @@ use super::dense::{self, Side, Weight};
 use super::non_empty;
 use super::reflections::Reflections;
 use crate::engine::{Builder, Pass, State, Values};
-use crate::lipschitz::linear::push;
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::linear::Near;
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = H₁…Hₖ x` with the reflections `Hᵢ = I − 2vᵢvᵢᵀ/‖vᵢ‖²`, at every pixel alike:
@@ -71,11 +71,25 @@ impl<E: Scalar> Block<E> for Householder {
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let (d, backwards) = (self.features, probe.backwards());
-        let (q, rounding) = self.reflections.exact(probe);
-        let entry = |i: usize, j: usize| if backwards { q[j * d + i] } else { q[i * d + j] };
-        push(probe, d, entry, rounding);
+        self.near(probe).push(probe);
         Ok(Amplification::ISOMETRY)
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(self.near(probe).mean_value(cell)))
+    }
+}
+
+impl Householder {
+    /// The product, or its transpose where the probe goes backwards.
+    fn near<E: Scalar>(&self, probe: &Probe<'_, E>) -> Near {
+        let d = self.features;
+        let (q, error) = self.reflections.exact(probe);
+        let matrix = match probe.backwards() {
+            true => (0..d * d).map(|i| q[i % d * d + i / d]).collect(),
+            false => q,
+        };
+        Near { matrix, error, d }
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::engine::{Pass, State, Values};
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, Result, Scalar};
 
 /// A block the other way round: its inverse leads from data to latent.
@@ -57,7 +57,11 @@ impl<E: Scalar, B: Block<E>> Block<E> for Inverted<B> {
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        probe.turned(&self.0)
+        Ok(probe.turned(|probe| self.0.amplification(probe))?.turned())
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        probe.turned(|probe| self.0.mean_value(probe, cell))
     }
 
     fn facts(&self) -> Facts {

@@ -1,7 +1,7 @@
 use super::linear_dense::LinearDense;
 use super::rearrange::{sides, Rearrange};
 use crate::engine::{Builder, Pass, State, Values};
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// A convolution whose `k × k` kernels do not overlap, with as many of them as numbers under one:
@@ -81,6 +81,10 @@ impl<E: Scalar> Block<E> for InvertibleConv {
             self.squeeze.reorder(probe, true);
         }
         Ok(found)
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        probe.affine(self, cell).map(Some)
     }
 
     fn facts(&self) -> Facts {

@@ -109,14 +109,23 @@ impl Parts {
         let mut scratch = row.clone();
         let rest = row.len() - self.kept();
         let mut kept = row[rest..].to_vec();
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        let (mut places, mut ordered) = (order.clone(), order[rest..].to_vec());
         if !backwards {
             self.split(&mut row, &mut kept, &mut scratch);
+            self.split(&mut order, &mut ordered, &mut places);
+            order[rest..].copy_from_slice(&ordered);
+            probe.reorder(&order);
         }
         *probe.region() = kept;
+        probe.move_start(rest as isize);
         let found = ask(probe);
+        probe.move_start(-(rest as isize));
         let kept = std::mem::take(probe.region());
         if backwards {
             self.join(&mut row, &kept, &mut scratch);
+            self.join(&mut order, &ordered, &mut places);
+            probe.reorder(&order);
         } else {
             row[rest..].copy_from_slice(&kept);
         }

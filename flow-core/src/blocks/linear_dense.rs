@@ -5,7 +5,7 @@ use super::rotation::rotation;
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with a matrix that is a parameter itself, at every pixel alike: `linear(dense)` and
@@ -86,6 +86,16 @@ fn condition(weight: &[f64], inverse_transposed: &[f64], d: usize) -> f64 {
         rows.iter_mut().zip(x).for_each(|(row, x)| *row += x.abs() * size);
     }
     rows.into_iter().fold(0.0, f64::max)
+}
+
+impl LinearDense {
+    fn linear<E: Scalar>(&self, probe: &Probe<'_, E>) -> Linear {
+        let d = self.shape.features();
+        let weight = probe.parameter(&self.weight).iter().map(|v| v.as_f64()).collect::<Vec<_>>();
+        let transposed = Lu::of(weight.clone(), d).inverse_transposed();
+        let inverse = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
+        Linear { weight, error: 0.0, inverse, d }
+    }
 }
 
 impl<E: Scalar> Block<E> for LinearDense {
@@ -169,12 +179,11 @@ impl<E: Scalar> Block<E> for LinearDense {
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let d = self.shape.features();
-        let weight = probe.parameter(&self.weight).iter().map(|v| v.as_f64()).collect::<Vec<_>>();
-        let transposed = Lu::of(weight.clone(), d).inverse_transposed();
-        let inverse: Vec<f64> = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
-        let linear = Linear { weight: &weight, error: 0.0, inverse: &inverse, d };
-        Ok(linear.amplification(probe))
+        Ok(self.linear(probe).amplification(probe))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(self.linear(probe).mean_value(cell, probe.backwards())))
     }
 
     fn facts(&self) -> Facts {

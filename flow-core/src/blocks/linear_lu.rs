@@ -10,7 +10,7 @@ use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with `W = P·L·(U + diag(sign·exp(log_diagonal)))`, at every pixel alike: `linear(lu)`
@@ -100,6 +100,43 @@ impl LinearLu {
     }
 }
 
+impl LinearLu {
+    /// The product of the factors is formed anew in f64, whose rounding is at most
+    /// `(d + 2)·ε` times that of the absolute values.
+    fn linear<E: Scalar>(&self, probe: &Probe<'_, E>) -> Linear {
+        let d = self.shape.features();
+        let wide = |v: &[E]| v.iter().map(|v| v.as_f64()).collect::<Vec<_>>();
+        let (lower, upper) =
+            (wide(probe.parameter(&self.lower)), wide(probe.parameter(&self.upper)));
+        let logs = probe.parameter(&self.log_diagonal);
+        let permutation = probe.buffer(&self.permutation);
+        let signs = probe.buffer(&self.sign);
+        let pivots: Vec<f64> =
+            signs.iter().zip(logs).map(|(sign, log)| sign.as_f64() * log.as_f64().exp()).collect();
+        let (mut weight, mut size) = (vec![0.0; d * d], 0.0);
+        for (i, &p) in permutation.iter().enumerate() {
+            let r = index(p);
+            for j in 0..d {
+                let mut entry = 0.0_f64;
+                let mut absolute = 0.0_f64;
+                for k in 0..=r.min(j) {
+                    let l = if k == r { 1.0 } else { lower[r * d + k] };
+                    let u = if k == j { pivots[k] } else { upper[k * d + j] };
+                    entry += l * u;
+                    absolute += (l * u).abs();
+                }
+                weight[i * d + j] = entry;
+                size += absolute * absolute;
+            }
+        }
+        // The exponentials err by a few units too.
+        let error = (d + 8) as f64 * f64::EPSILON * size.sqrt() * (1.0 + 1e-12);
+        let transposed = Lu::of(weight.clone(), d).inverse_transposed();
+        let inverse = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
+        Linear { weight, error, inverse, d }
+    }
+}
+
 impl<E: Scalar> Block<E> for LinearLu {
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         let d = self.shape.features();
@@ -145,8 +182,12 @@ impl<E: Scalar> Block<E> for LinearLu {
             gather(vector, permutation, &mut scratch);
         }
         pass.give(scratch);
-        // d(W⁻¹ z) = −W⁻¹ dW x, so the gradient by W is −(W⁻ᵀ g) xᵀ.
         let mut output = pass.restore();
+        if !pass.learning() {
+            pass.give(output);
+            return Ok(());
+        }
+        // d(W⁻¹ z) = −W⁻¹ dW x, so the gradient by W is −(W⁻ᵀ g) xᵀ.
         output.iter_mut().for_each(|x| *x = -*x);
         let vectors = output.len() / d;
         let by_input = Matrix::new(gradient, vectors, d).t();
@@ -215,39 +256,12 @@ impl<E: Scalar> Block<E> for LinearLu {
         Ok(())
     }
 
-    /// The product of the factors is formed anew in f64, whose rounding is at most
-    /// `(d + 2)·ε` times that of the absolute values.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let d = self.shape.features();
-        let wide = |v: &[E]| v.iter().map(|v| v.as_f64()).collect::<Vec<_>>();
-        let (lower, upper) =
-            (wide(probe.parameter(&self.lower)), wide(probe.parameter(&self.upper)));
-        let logs = probe.parameter(&self.log_diagonal);
-        let permutation = probe.buffer(&self.permutation);
-        let signs = probe.buffer(&self.sign);
-        let pivots: Vec<f64> =
-            signs.iter().zip(logs).map(|(sign, log)| sign.as_f64() * log.as_f64().exp()).collect();
-        let (mut weight, mut size) = (vec![0.0; d * d], 0.0);
-        for (i, &p) in permutation.iter().enumerate() {
-            let r = index(p);
-            for j in 0..d {
-                let mut entry = 0.0_f64;
-                let mut absolute = 0.0_f64;
-                for k in 0..=r.min(j) {
-                    let l = if k == r { 1.0 } else { lower[r * d + k] };
-                    let u = if k == j { pivots[k] } else { upper[k * d + j] };
-                    entry += l * u;
-                    absolute += (l * u).abs();
-                }
-                weight[i * d + j] = entry;
-                size += absolute * absolute;
-            }
-        }
-        // The exponentials err by a few units too.
-        let error = (d + 8) as f64 * f64::EPSILON * size.sqrt() * (1.0 + 1e-12);
-        let transposed = Lu::of(weight.clone(), d).inverse_transposed();
-        let inverse: Vec<f64> = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
-        Ok(Linear { weight: &weight, error, inverse: &inverse, d }.amplification(probe))
+        Ok(self.linear(probe).amplification(probe))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(self.linear(probe).mean_value(cell, probe.backwards())))
     }
 
     fn facts(&self) -> Facts {

@@ -4,8 +4,8 @@ use super::reflections::Reflections;
 use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
-use crate::lipschitz::linear::push;
-use crate::lipschitz::{Amplification, Interval, Kind, Probe};
+use crate::lipschitz::linear::Near;
+use crate::lipschitz::{Amplification, Cell, Interval, Kind, MeanValue, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = U·diag(exp(log_singular))·Vᵀ x` with `U` and `V` products of as many reflections as
@@ -140,7 +140,19 @@ impl<E: Scalar> Block<E> for LinearSvd {
 
     /// The extreme singular values are parameters.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let d = self.shape.features();
+        let (forward, inverse) = self.largest(probe);
+        self.near(probe).push(probe);
+        Ok(Amplification { forward, inverse, kind: Kind::Certified, published: None })
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(self.near(probe).mean_value(cell)))
+    }
+}
+
+impl LinearSvd {
+    /// The logarithms of the largest singular values of W and of its inverse.
+    fn largest<E: Scalar>(&self, probe: &Probe<'_, E>) -> (f64, f64) {
         let logs = probe.parameter(&self.log_singular).iter().map(|log| log.as_f64());
         let most = |logs: &mut dyn Iterator<Item = f64>| {
             logs.fold(
@@ -148,8 +160,13 @@ impl<E: Scalar> Block<E> for LinearSvd {
                 |m, log| if log.is_finite() { m.max(log) } else { f64::INFINITY },
             )
         };
-        let (forward, inverse) = (most(&mut logs.clone()), most(&mut logs.clone().map(|log| -log)));
-        let backwards = probe.backwards();
+        (most(&mut logs.clone()), most(&mut logs.map(|log| -log)))
+    }
+
+    /// W, or its inverse where the probe goes backwards.
+    fn near<E: Scalar>(&self, probe: &Probe<'_, E>) -> Near {
+        let (d, backwards) = (self.shape.features(), probe.backwards());
+        let logs = probe.parameter(&self.log_singular).iter().map(|log| log.as_f64());
         let ((left, left_error), (right, right_error)) =
             (self.left.exact(probe), self.right.exact(probe));
         // W is U·S·Vᵀ, and its inverse V·S⁻¹·Uᵀ.
@@ -163,10 +180,10 @@ impl<E: Scalar> Block<E> for LinearSvd {
         // those. Twice the sum holds the products of errors, which are below 1.
         let side = d as f64;
         let share = left_error + right_error + side * (side + 12.0) * f64::EPSILON;
+        let (forward, inverse) = self.largest(probe);
         let largest = if backwards { inverse } else { forward };
         let error = 2.0 * share * Interval::point(largest).exp().high;
-        push(probe, d, |i, j| matrix[i * d + j], error);
-        Ok(Amplification { forward, inverse, kind: Kind::Certified, published: None })
+        Near { matrix, error, d }
     }
 }
 

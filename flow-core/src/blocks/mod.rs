@@ -61,7 +61,7 @@ mod rotation;
 mod runge_kutta;
 mod spline_activation;
 mod split;
-mod square;
+pub(crate) mod square;
 mod standardize;
 mod sylvester;
 mod triangular;

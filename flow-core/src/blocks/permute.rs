@@ -1,7 +1,7 @@
 use super::non_empty;
 use super::permutation::{gather, index, invert};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Values};
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, Noise, Result, Scalar, Shape};
 
 /// A fixed order of the features: `yᵢ = x₍pᵢ₎`. The log-determinant is 0.
@@ -131,6 +131,10 @@ impl<E: Scalar> Block<E> for Permute {
             }
         }
         Ok(Amplification::ISOMETRY)
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        probe.affine(self, cell).map(Some)
     }
 
     fn facts(&self) -> Facts {

@@ -1,6 +1,6 @@
 use super::non_empty;
 use crate::engine::{Builder, Pass};
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// Another order of all numbers of an image: `squeeze(k)`, `unsqueeze(k)` and `flatten`. The
@@ -144,6 +144,10 @@ impl<E: Scalar> Block<E> for Rearrange {
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         self.reorder(probe, probe.backwards());
         Ok(Amplification::ISOMETRY)
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        probe.affine(self, cell).map(Some)
     }
 
     fn facts(&self) -> Facts {

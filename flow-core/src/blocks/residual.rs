@@ -3,7 +3,7 @@ use super::determinant::Determinant;
 use super::field::Field;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Builder, Pass, State, Values};
-use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
 use crate::nets::{Differentiable, LastLayer, Linearization};
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 
@@ -331,6 +331,26 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             x.iter().zip(&net.output).map(|(&x, &g)| x + g).collect()
         };
         Ok(Amplification::certified(up(1.0 + c), (1.0 / (1.0 - c).next_down()).next_up()))
+    }
+
+    /// `I + J` with the net's Jacobian J, or its inverse on a box that holds the preimage.
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        let backwards = probe.backwards();
+        let point = |v: &f64| Interval::point(*v);
+        let centre: Vec<Interval> = cell.centre.iter().map(point).collect();
+        let (x, centre) = if backwards {
+            let x = Cell::around(self.preimage(probe, &cell.sides));
+            (x, self.preimage(probe, &centre))
+        } else {
+            (cell.clone(), centre)
+        };
+        let Some(net) = self.field.mean_value(probe, &x) else { return Ok(None) };
+        let jacobian = IntervalMatrix::identity(centre.len()).plus(&net.jacobian);
+        if backwards {
+            return Ok(jacobian.inverse().map(|jacobian| MeanValue { centre, jacobian }));
+        }
+        let centre = centre.iter().zip(&net.centre).map(|(&x, &g)| x + g).collect();
+        Ok(Some(MeanValue { centre, jacobian }))
     }
 
     /// `(1 − c)‖a − b‖ ≤ ‖y(a) − y(b)‖ ≤ (1 + c)‖a − b‖`.

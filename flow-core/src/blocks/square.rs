@@ -21,7 +21,7 @@ pub(super) fn log_abs_det<E: Scalar>(m: &mut [E], d: usize) -> E {
 
 /// Replaces a matrix by its inverse, by Gauss and Jordan with partial pivoting; `order` is scratch
 /// of d numbers. Gives `log |det|` of what stood there.
-pub(super) fn invert<E: Scalar>(m: &mut [E], d: usize, order: &mut [E]) -> E {
+pub(crate) fn invert<E: Scalar>(m: &mut [E], d: usize, order: &mut [E]) -> E {
     let mut sum = 0.0;
     for k in 0..d {
         let pivot = pivot(m, d, k);

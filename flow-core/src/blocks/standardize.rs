@@ -2,8 +2,8 @@ use super::features::{add_to_all, change};
 use super::moments::moments;
 use super::{non_empty, AFFINE};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Setup, Values};
-use crate::lipschitz::linear::scale_and_shift;
-use crate::lipschitz::{Amplification, Interval, Probe};
+use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = (x − mean)/std`, per feature, set from the data and never trained.
@@ -34,6 +34,19 @@ impl Standardize {
         };
         let (mean, std) = (buffer("mean", E::zero()), buffer("std", E::one()));
         Ok(Self { path: builder.path(), shape, mean, std, log_det: builder.derived(1) })
+    }
+}
+
+impl Standardize {
+    /// What multiplies each feature, and what is added.
+    fn maps<E: Scalar>(&self, probe: &Probe<'_, E>) -> Vec<(Interval, Interval)> {
+        let (means, stds) = (probe.buffer(&self.mean), probe.buffer(&self.std));
+        let point = |v: E| Interval::point(v.as_f64());
+        let map = |(&mean, &std): (&E, &E)| {
+            let scale = point(std).recip();
+            (scale, -(point(mean) * scale))
+        };
+        means.iter().zip(stds).map(map).collect()
     }
 }
 
@@ -88,12 +101,12 @@ impl<E: Scalar> Block<E> for Standardize {
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let (means, stds) = (probe.buffer(&self.mean), probe.buffer(&self.std));
-        let point = |v: E| Interval::point(v.as_f64());
-        Ok(scale_and_shift(probe, means.len(), |i| {
-            let scale = point(stds[i]).recip();
-            (scale, -(point(means[i]) * scale))
-        }))
+        let maps = self.maps(probe);
+        Ok(scale_and_shift(probe, &maps))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(Some(scaled_and_shifted(cell, &self.maps(probe), probe.backwards())))
     }
 
     fn facts(&self) -> Facts {

@@ -15,7 +15,7 @@ use super::state::{State, Values};
 use super::watch::Watch;
 use super::workspace::Workspace;
 use crate::base::Base;
-use crate::{Architecture, Context, Event, Memory, Noise, Result, Scalar};
+use crate::{Architecture, Context, Event, FlowError, Memory, Noise, Result, Scalar};
 
 /// What a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,29 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     /// What the guards of its passes have seen.
     pub(crate) fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// The same blocks with the same weights in `f64`.
+    ///
+    /// # Errors
+    /// A block of one's own that stores other numbers in `f64`.
+    pub(crate) fn widened(&self) -> Result<Machine<A::Double, f64>> {
+        let mut wide = Machine::<A::Double, f64>::build(0)?;
+        if wide.layout() != self.layout() {
+            let found = "other names or shapes in f64";
+            return Err(FlowError::option(
+                "the weights of a block of one's own",
+                found,
+                "the same",
+            ));
+        }
+        let from = &self.state.values;
+        wide.change(|to| {
+            to.parameters.iter_mut().zip(&from.parameters).for_each(|(to, v)| *to = v.as_f64());
+            to.buffers.iter_mut().zip(&from.buffers).for_each(|(to, v)| *to = v.as_f64());
+            Ok(())
+        })?;
+        Ok(wide.drawing(self.noise.clone()))
     }
 
     pub(crate) fn blocks(&self) -> &A {
@@ -250,6 +273,35 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         by_number: &[E],
         context: &[E],
     ) -> Result<Totals<E>> {
+        let found = self.product(direction, kept, gradient, by_number, context, true)?;
+        self.total(found)
+    }
+
+    /// As [`vjp`](Self::vjp) without the gradients of parameters and context, which cost about as
+    /// much as that by the input.
+    pub(crate) fn vjp_by_input(
+        &self,
+        direction: Direction,
+        kept: Kept<E>,
+        gradient: &mut [E],
+        by_number: &[E],
+        context: &[E],
+    ) -> Result<()> {
+        let unread = self.product(direction, kept, gradient, by_number, context, false)?;
+        lock(&self.spare.gradients).extend(unread);
+        Ok(())
+    }
+
+    /// The product with what each group gathered on its way, of no meaning without `learning`.
+    fn product(
+        &self,
+        direction: Direction,
+        kept: Kept<E>,
+        gradient: &mut [E],
+        by_number: &[E],
+        context: &[E],
+        learning: bool,
+    ) -> Result<Vec<Gradients<E>>> {
         let size = A::Event::SHAPE.size();
         let Kept { memory, groups, workspaces } = kept;
         let jobs: Vec<_> = groups
@@ -261,19 +313,22 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             .collect();
         let done = batch::each(jobs, |(range, gradient, mut workspace)| {
             let context = self.rows_of(context, &range);
-            let mut gradients = self.gradients(context.len());
+            let mut gradients = self.gradients(context.len(), learning);
             let trail = workspace.trail_bytes();
-            let pass = Pass::new(range.len(), &self.state, context, &mut workspace, &mut gradients)
-                .drawing(&self.noise, range.start)
-                .replaying(memory)
-                .inverting(self.inverting(direction, memory));
+            let mut pass =
+                Pass::new(range.len(), &self.state, context, &mut workspace, &mut gradients)
+                    .drawing(&self.noise, range.start)
+                    .replaying(memory)
+                    .inverting(self.inverting(direction, memory));
+            if !learning {
+                pass = pass.by_input_alone();
+            }
             let ran = self.vjp_group(direction, pass, gradient, &by_number[range]);
             let explosions = workspace.explosions();
             workspace.clear();
             ran.map(|()| Done { workspace, gradients, explosions, trail })
         });
-        let gradients = self.collect(memory, done.into_iter().collect::<Result<Vec<_>>>()?);
-        self.total(gradients)
+        Ok(self.collect(memory, done.into_iter().collect::<Result<Vec<_>>>()?))
     }
 
     /// Takes note of what guards saw, and keeps workspaces for later.
@@ -316,7 +371,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             .collect();
         let done = batch::each(jobs, |(range, x, mut workspace)| {
             let context = self.rows_of(context, &range);
-            let mut gradients = self.gradients(context.len());
+            let mut gradients = self.gradients(context.len(), true);
             let rows = range.len();
             let mut trail = 0;
             let ran = (|| -> Result<f64> {
@@ -389,12 +444,28 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             self.base.sample(&self.state, noise, range.start, temperature, z);
         });
         if let Some(log_prob) = log_prob {
-            let (mut workspace, mut none) = (self.workspace(), Gradients::default());
-            let mut pass = Pass::new(rows, &self.state, &[], &mut workspace, &mut none);
-            self.base.log_prob(&mut pass, &z, log_prob);
-            lock(&self.spare.workspaces).push(workspace);
+            self.base_log_prob(&z, log_prob);
         }
         z
+    }
+
+    /// Adds the density of each latent under the base to its number.
+    pub(crate) fn base_log_prob(&self, z: &[E], numbers: &mut [E]) {
+        let (mut workspace, mut none) = (self.workspace(), Gradients::default());
+        let mut pass = Pass::new(numbers.len(), &self.state, &[], &mut workspace, &mut none);
+        self.base.log_prob(&mut pass, z, numbers);
+        lock(&self.spare.workspaces).push(workspace);
+    }
+
+    /// The gradients of [`base_log_prob`](Self::base_log_prob): by the latents, and by all
+    /// parameters.
+    pub(crate) fn base_log_prob_vjp(&self, z: &[E], by_number: &[E]) -> (Vec<E>, Vec<E>) {
+        let (mut workspace, mut gradients) = (self.workspace(), self.gradients(0, true));
+        let mut pass = Pass::new(by_number.len(), &self.state, &[], &mut workspace, &mut gradients);
+        let mut by_z = vec![E::zero(); z.len()];
+        self.base.log_prob_vjp(&mut pass, z, by_number, &mut by_z);
+        lock(&self.spare.workspaces).push(workspace);
+        (by_z, gradients.parameters)
     }
 
     /// The path of the first block whose output on this batch is not finite.
@@ -543,7 +614,8 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         lock(&self.spare.workspaces).pop().unwrap_or_default()
     }
 
-    fn gradients(&self, context: usize) -> Gradients<E> {
+    /// Room for a group's gradients: zeros, or anything where nobody will ask for them.
+    fn gradients(&self, context: usize, learning: bool) -> Gradients<E> {
         let mut gradients = lock(&self.spare.gradients).pop().unwrap_or_default();
         let State { values, derived, .. } = &*self.state;
         for (buffer, len) in [
@@ -551,7 +623,9 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             (&mut gradients.derived, derived.len()),
             (&mut gradients.context, context),
         ] {
-            buffer.clear();
+            if learning {
+                buffer.clear();
+            }
             buffer.resize(len, E::zero());
         }
         gradients

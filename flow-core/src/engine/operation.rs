@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dfdx::prelude::{
-    Cpu, Dim, Gradients, HasErr, HasShape, Merge, NoneTape, OwnedTape, PutTape, SplitTape, Storage,
-    Tape, Tensor, TensorFromVec,
+    Cpu, Dim, Gradients, HasErr, HasShape, Merge, NoneTape, OwnedTape, PutTape, Shape as _,
+    SplitTape, Storage, Tape, Tensor, TensorFromVec,
 };
 use dfdx::tensor_ops::ReshapeTo;
 
@@ -194,6 +194,38 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
                 backward(gradients, vec![E::zero(); by_number.len() * size], by_number)
             });
         }
+        Ok(log_prob.put_tape(tape))
+    }
+
+    /// Each row's log-probability from its latent and log-determinant.
+    pub(crate) fn log_prob_of_latents<N: Dim, T: Tape<E, Cpu> + 'static>(
+        &self,
+        z: Tensor<<A::Latent as Event>::Batch<N>, E, Cpu, T>,
+        log_det: Tensor<(N,), E, Cpu, T>,
+    ) -> Result<Tensor<(N,), E, Cpu, T>> {
+        let rows = A::Latent::rows(z.shape());
+        let ((z, tape), (log_det, other)) = (ordered(z)?, ordered(log_det)?);
+        let mut tape = tape.merge(other);
+        let (add_z, add_log_det) = (adds_to(&z), adds_to(&log_det));
+        let mut latents = vec![E::zero(); z.shape().num_elements()];
+        z.copy_into(&mut latents);
+        let mut numbers = vec![E::zero(); rows.size()];
+        log_det.copy_into(&mut numbers);
+        self.machine.base_log_prob(&latents, &mut numbers);
+        let log_prob = write(&Cpu::default(), numbers, (rows,))?;
+        let (machine, by_log_prob) = (self.machine.clone(), log_prob.ghost());
+        let (trainable, weights) = (self.mirror.trainable.clone(), self.mirror.tensor.ghost());
+        tape.add_backward_op(move |gradients| {
+            let by_number = E::slice(gradients.get_or_alloc_mut(&by_log_prob)?).to_vec();
+            let (by_z, parameters) = machine.base_log_prob_vjp(&latents, &by_number);
+            add_log_det(gradients, &by_number)?;
+            add_z(gradients, &by_z)?;
+            if !trainable.is_empty() {
+                let weights = gradients.get_or_alloc_mut::<Flat>(&weights)?;
+                Mirror::add(&trainable, &parameters, E::slice(weights));
+            }
+            Ok(())
+        });
         Ok(log_prob.put_tape(tape))
     }
 

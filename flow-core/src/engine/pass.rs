@@ -27,6 +27,7 @@ pub struct Pass<'a, E: Scalar> {
     pub(super) workspace: &'a mut Workspace<E>,
     gradients: &'a mut Gradients<E>,
     pub(super) saving: bool,
+    learning: bool,
     memory: Memory,
     /// How the pass inverts, where its memory says so.
     pub(super) inverting: Option<Inverting<'a, E>>,
@@ -64,6 +65,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             workspace,
             gradients,
             saving: false,
+            learning: true,
             memory: Memory::Stored,
             inverting: None,
             leaf: 0,
@@ -91,6 +93,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Leaves a trail, or follows one, where the memory inverts.
     pub(crate) fn inverting(mut self, inverting: Option<Inverting<'a, E>>) -> Self {
         self.inverting = inverting;
+        self
+    }
+
+    /// Nobody asks for gradients but that by the input.
+    pub(crate) fn by_input_alone(mut self) -> Self {
+        self.learning = false;
         self
     }
 
@@ -216,6 +224,14 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Whether the block must [`save`](Self::save) what its product will need.
     pub fn saving(&self) -> bool {
         self.saving
+    }
+
+    /// Whether gradients of parameters are asked for. Where they are not, what is added to
+    /// [`gradient`](Self::gradient), [`derived_gradient`](Self::derived_gradient) and
+    /// [`context_gradient`](Self::context_gradient) is thrown away, and a block may leave out the
+    /// work of it; the gradient by its input must not depend on this.
+    pub fn learning(&self) -> bool {
+        self.learning
     }
 
     /// A buffer of `len` numbers whose content is left over from earlier use.

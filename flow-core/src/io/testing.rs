@@ -35,6 +35,7 @@ impl<E: Scalar, const D: usize> Architecture<E> for Tiny<D> {
     type Latent = Vector<D>;
     type Context = Unconditional;
     type Base = Normal;
+    type Double = Self;
     const NAME: &'static str = "Tiny";
     const ITEMS: &'static [Item] = &[item(D)];
 

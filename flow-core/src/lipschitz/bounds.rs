@@ -25,6 +25,17 @@ pub enum Scope {
     Pointwise,
 }
 
+/// What a bound of a whole flow was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The product of the blocks' bounds.
+    Product,
+    /// All Jacobians of blocks in a row together, where that is less: such blocks that give a
+    /// [`MeanValue`](super::MeanValue), on a box of at most 64 numbers. Between them, and beside the
+    /// others, bounds are multiplied.
+    Whole,
+}
+
 /// An upper bound in one direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
@@ -34,6 +45,8 @@ pub struct Bound {
     pub scope: Scope,
     /// Where it comes from.
     pub kind: Kind,
+    /// What it was made of.
+    pub way: Way,
 }
 
 impl Bound {
@@ -233,7 +246,11 @@ impl fmt::Display for Bounds {
                 Kind::Certified => "certified from the weights",
             };
             if bound.exists() {
-                writeln!(f, "{which} ≤ {} {scope} ({kind})", number(bound.log))?;
+                let way = match bound.way {
+                    Way::Product => "the product of the blocks",
+                    Way::Whole => "all blocks together",
+                };
+                writeln!(f, "{which} ≤ {} {scope} ({kind}, {way})", number(bound.log))?;
             } else {
                 writeln!(f, "{which}: no bound {scope}")?;
             }

@@ -3,7 +3,7 @@
 use dfdx::prelude::Cpu;
 
 use super::bounds::extremes;
-use super::{Amplification, BlockBound, Bound, Bounds, Interval, Kind, Probe, Region, Scope};
+use super::{Amplification, BlockBound, Bound, Bounds, Interval, Probe, Region, Scope, Way};
 use crate::engine::to_channels_last;
 use crate::{Architecture, Context, Event, Flow, FlowError, Result, Scalar};
 
@@ -61,7 +61,7 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
         let boxes = region.boxes(shape)?;
         let everywhere = boxes.is_none();
         let boxes = boxes.unwrap_or_else(|| vec![vec![Interval::EVERYTHING; shape.size()]]);
-        let mut worst: Option<(Amplification, Vec<BlockBound>)> = None;
+        let mut worst: Option<([Amplification; 2], Vec<BlockBound>)> = None;
         for part in boxes {
             let mut part = part;
             to_channels_last(shape, &mut part);
@@ -70,29 +70,32 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
                 let leaves = &machine.layout().leaves;
                 let mut probe =
                     Probe::new(machine.state(), leaves, backwards, part, context.clone());
-                let all = probe.visit(machine.blocks())?;
-                let blocks = probe.finish();
+                let product = probe.visit(machine.blocks())?;
+                let (blocks, whole) = probe.finish();
+                let found = [product, product.or(whole)];
                 worst = Some(match worst {
-                    None => (all, blocks),
+                    None => (found, blocks),
                     Some((before, others)) => {
                         let both = others.into_iter().zip(blocks);
-                        (before.worse(all), both.map(|(a, b)| worse(a, b)).collect())
+                        let all = [0, 1].map(|i| before[i].worse(found[i]));
+                        (all, both.map(|(a, b)| worse(a, b)).collect())
                     }
                 });
             }
         }
-        let (all, blocks) = worst.unwrap_or((Amplification::ISOMETRY, Vec::new()));
-        let bound = |log: f64, kind: Kind, with_the_probe: bool| {
+        let ([product, all], blocks) = worst.unwrap_or(([Amplification::ISOMETRY; 2], Vec::new()));
+        let bound = |log: f64, product: f64, with_the_probe: bool| {
             let scope = match (everywhere, with_the_probe) {
                 (true, _) => Scope::Global,
                 (false, true) => Scope::Local,
                 (false, false) => Scope::Pointwise,
             };
-            Bound { log, scope, kind }
+            let way = if log < product { Way::Whole } else { Way::Product };
+            Bound { log, scope, kind: all.kind, way }
         };
         Ok(Bounds {
-            forward: bound(all.forward, all.kind, !backwards),
-            inverse: bound(all.inverse, all.kind, backwards),
+            forward: bound(all.forward, product.forward, !backwards),
+            inverse: bound(all.inverse, product.inverse, backwards),
             blocks,
         })
     }

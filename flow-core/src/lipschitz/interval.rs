@@ -43,6 +43,14 @@ impl Interval {
         self.low.is_finite() && self.high.is_finite()
     }
 
+    /// A number in the middle, where both ends are finite.
+    pub fn middle(self) -> f64 {
+        if self.low == self.high {
+            return self.low;
+        }
+        0.5 * self.low + 0.5 * self.high
+    }
+
     /// The largest absolute value.
     pub fn magnitude(self) -> f64 {
         self.low.abs().max(self.high.abs())

@@ -1,95 +1,142 @@
 //! Linear maps on boxes, and their certified norms in both directions.
 
-use super::{affine, up, Amplification, Interval, Probe};
+use super::{affine, up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::lipschitz::norm::norm;
 use crate::Scalar;
 
 /// The map `y = W x` on every `d` numbers of a row, where the true matrix differs from `weight` by at
 /// most `error` in the Frobenius norm; `inverse` is an approximate inverse of `weight`.
-pub(crate) struct Linear<'a> {
-    pub(crate) weight: &'a [f64],
+pub(crate) struct Linear {
+    pub(crate) weight: Vec<f64>,
     pub(crate) error: f64,
-    pub(crate) inverse: &'a [f64],
+    pub(crate) inverse: Vec<f64>,
     pub(crate) d: usize,
 }
 
-impl Linear<'_> {
+impl Linear {
     /// Carries the probe's box through the map, and bounds the norms of `W` and `W⁻¹`.
-    pub(crate) fn amplification<E: Scalar>(&self, probe: &mut Probe<'_, E>) -> Amplification {
-        let (forward, inverse, defect) = self.norms();
-        let backwards = probe.backwards();
-        let (matrix, share) = if backwards {
+    pub(crate) fn amplification<E: Scalar>(self, probe: &mut Probe<'_, E>) -> Amplification {
+        let norms = self.norms();
+        let found = Amplification::certified(norms.0, norms.1);
+        self.directed(norms, probe.backwards()).push(probe);
+        found
+    }
+
+    /// The map on a box.
+    pub(crate) fn mean_value(self, cell: &Cell, backwards: bool) -> MeanValue {
+        let norms = self.norms();
+        self.directed(norms, backwards).mean_value(cell)
+    }
+
+    /// The map, or its inverse.
+    fn directed(self, (_, inverse, defect): (f64, f64, f64), backwards: bool) -> Near {
+        let Self { weight, error, inverse: near, d } = self;
+        if backwards {
             // x − R z = (I − R W) W⁻¹ z, and the same for the true matrix.
-            (self.inverse, up(defect * inverse))
-        } else {
-            (self.weight, self.error)
-        };
-        push(probe, self.d, |i, j| matrix[i * self.d + j], share);
-        Amplification::certified(forward, inverse)
+            return Near { matrix: near, error: up(defect * inverse), d };
+        }
+        Near { matrix: weight, error, d }
     }
 
     /// Upper bounds of `‖W‖`, `‖W⁻¹‖` and `‖I − R W‖`: with the last below 1, `‖W⁻¹‖` is at most
     /// `‖R‖/(1 − ‖I − R W‖)`.
     fn norms(&self) -> (f64, f64, f64) {
         let d = self.d;
-        let forward = up(norm(self.weight, d, d) + self.error);
+        let forward = up(norm(&self.weight, d, d) + self.error);
         if self.inverse.iter().any(|v| !v.is_finite()) {
             return (forward, f64::INFINITY, f64::INFINITY);
         }
         let mut rest = vec![0.0; d * d];
-        let (r, w) = (Matrix::new(self.inverse, d, d), Matrix::new(self.weight, d, d));
+        let (r, w) = (Matrix::new(&self.inverse, d, d), Matrix::new(&self.weight, d, d));
         multiply(&mut rest, Into::Replace, r, w);
         rest.iter_mut().for_each(|v| *v = -*v);
         rest.iter_mut().step_by(d + 1).for_each(|v| *v += 1.0);
         // Each entry of the product errs by at most (d + 1)·ε·Σ|r||w|, so all together by that
         // times the product of the Frobenius norms; and R times the error of W.
         let size = |m: &[f64]| m.iter().map(|v| v * v).sum::<f64>().sqrt() * (1.0 + 1e-12);
-        let (size_r, size_w) = (size(self.inverse), size(self.weight));
+        let (size_r, size_w) = (size(&self.inverse), size(&self.weight));
         let rounding = (d + 2) as f64 * f64::EPSILON * (size_r * size_w + 1.0);
         let defect = up(norm(&rest, d, d) + up(rounding + up(size_r * self.error)));
         if defect >= 1.0 || defect.is_nan() {
             return (forward, f64::INFINITY, f64::INFINITY);
         }
-        let inverse = up(norm(self.inverse, d, d) / (1.0 - defect).next_down());
+        let inverse = up(norm(&self.inverse, d, d) / (1.0 - defect).next_down());
         (forward, inverse, defect)
     }
 }
 
-/// Carries the probe's box through a matrix on every `d` numbers, which differs from the true one by
-/// at most `error` in the Frobenius norm (or from its product with such a vector by that share).
-pub(crate) fn push<E: Scalar>(
-    probe: &mut Probe<'_, E>,
-    d: usize,
-    matrix: impl Fn(usize, usize) -> f64,
-    error: f64,
-) {
-    for vector in probe.region().chunks_exact_mut(d) {
-        let squares = vector.iter().map(|v| v.magnitude() * v.magnitude()).sum::<f64>();
-        let length = squares.sqrt() * (1.0 + 1e-12);
-        let slack = if error == 0.0 { 0.0 } else { up(error * length) };
-        let image = affine(&matrix, d, vector, |_| 0.0);
-        let slack = Interval::new(-slack, slack);
-        vector.iter_mut().zip(image).for_each(|(v, image)| *v = image + slack);
+/// A matrix on every `d` numbers of a row, which differs from the true one by at most `error` in the
+/// Frobenius norm (or from its product with a vector by that share of the vector).
+pub(crate) struct Near {
+    pub(crate) matrix: Vec<f64>,
+    pub(crate) error: f64,
+    pub(crate) d: usize,
+}
+
+impl Near {
+    /// Carries the probe's box through the map.
+    pub(crate) fn push<E: Scalar>(&self, probe: &mut Probe<'_, E>) {
+        self.apply(probe.region());
+    }
+
+    fn apply(&self, x: &mut [Interval]) {
+        for vector in x.chunks_exact_mut(self.d) {
+            let squares = vector.iter().map(|v| v.magnitude() * v.magnitude()).sum::<f64>();
+            let length = squares.sqrt() * (1.0 + 1e-12);
+            let slack = if self.error == 0.0 { 0.0 } else { up(self.error * length) };
+            let image = affine(|i, j| self.matrix[i * self.d + j], self.d, vector, |_| 0.0);
+            let slack = Interval::new(-slack, slack);
+            vector.iter_mut().zip(image).for_each(|(v, image)| *v = image + slack);
+        }
+    }
+
+    /// The map on a box. Each entry of the true matrix is as near as all together.
+    pub(crate) fn mean_value(&self, cell: &Cell) -> MeanValue {
+        let mut centre: Vec<Interval> = cell.centre.iter().map(|&c| Interval::point(c)).collect();
+        self.apply(&mut centre);
+        let (size, d) = (centre.len(), self.d);
+        let (mut middle, mut radius) = (vec![0.0; size * size], vec![0.0; size * size]);
+        for i in 0..size {
+            let at = i * size + i / d * d;
+            middle[at..at + d].copy_from_slice(&self.matrix[i % d * d..][..d]);
+            radius[at..at + d].fill(self.error);
+        }
+        MeanValue { centre, jacobian: IntervalMatrix::around(size, size, middle, radius) }
     }
 }
 
 /// The map `y = x·scale + shift`, feature by feature at every pixel, on the probe's box.
 pub(crate) fn scale_and_shift<E: Scalar>(
     probe: &mut Probe<'_, E>,
-    features: usize,
-    map: impl Fn(usize) -> (Interval, Interval),
+    maps: &[(Interval, Interval)],
 ) -> Amplification {
     let backwards = probe.backwards();
-    let maps: Vec<_> = (0..features).map(map).collect();
-    for vector in probe.region().chunks_exact_mut(features) {
-        for (v, &(scale, shift)) in vector.iter_mut().zip(&maps) {
+    for vector in probe.region().chunks_exact_mut(maps.len()) {
+        for (v, &(scale, shift)) in vector.iter_mut().zip(maps) {
             *v = if backwards { (*v - shift) / scale } else { *v * scale + shift };
         }
     }
     let most = maps.iter().map(|(scale, _)| scale.magnitude()).fold(0.0, f64::max);
     let inverse = maps.iter().map(|(scale, _)| scale.recip().magnitude()).fold(0.0, f64::max);
     Amplification::certified(most, inverse)
+}
+
+/// The same map on a cell.
+pub(crate) fn scaled_and_shifted(
+    cell: &Cell,
+    maps: &[(Interval, Interval)],
+    backwards: bool,
+) -> MeanValue {
+    let each = cell.centre.iter().zip(maps.iter().cycle()).map(|(&c, &(scale, shift))| {
+        let c = Interval::point(c);
+        match backwards {
+            true => ((c - shift) / scale, scale.recip()),
+            false => (c * scale + shift, scale),
+        }
+    });
+    let (centre, slopes): (Vec<_>, Vec<_>) = each.unzip();
+    MeanValue::of_diagonal(centre, &slopes)
 }
 
 /// The 2 × 2 matrix `[[1, 0], [m, g]]` of the blocks' norms of a coupling's Jacobian: its norm bounds
@@ -137,12 +184,12 @@ mod tests {
         let (s, c) = 0.7_f64.sin_cos();
         let weight = [4.0 * c, -0.25 * s, 4.0 * s, 0.25 * c];
         let inverse = [c / 4.0, s / 4.0, -4.0 * s, 4.0 * c];
-        let linear = Linear { weight: &weight, error: 0.0, inverse: &inverse, d: 2 };
+        let linear = Linear { weight: weight.into(), error: 0.0, inverse: inverse.into(), d: 2 };
         let (forward, backward, defect) = linear.norms();
         assert!((4.0..4.0 * 1.006).contains(&forward) && (4.0..4.0 * 1.006).contains(&backward));
         assert!(defect < 1e-13);
         let wrong = [0.0; 4];
-        let singular = Linear { weight: &weight, error: 0.0, inverse: &wrong, d: 2 };
+        let singular = Linear { weight: weight.into(), error: 0.0, inverse: wrong.into(), d: 2 };
         assert_eq!(singular.norms().1, f64::INFINITY);
     }
 }

@@ -1,7 +1,8 @@
 //! A box on its way through a flow.
 
 use super::bounds::{extremes, Amplification, BlockBound};
-use super::Interval;
+use super::whole::Whole;
+use super::{Cell, Interval, MeanValue};
 use crate::engine::{Buffers, Derived, Parameter, State};
 use crate::{Block, Result, Scalar};
 
@@ -22,6 +23,7 @@ pub struct Probe<'a, E: Scalar> {
     context: Vec<Interval>,
     running: Amplification,
     records: Vec<BlockBound>,
+    whole: Whole,
 }
 
 impl<'a, E: Scalar> Probe<'a, E> {
@@ -34,7 +36,8 @@ impl<'a, E: Scalar> Probe<'a, E> {
     ) -> Self {
         let leaf = if backwards { leaves.len() } else { 0 };
         let (running, records) = (Amplification::ISOMETRY, Vec::new());
-        Self { state, leaves, leaf, backwards, region, context, running, records }
+        let whole = Whole::new(&region, backwards);
+        Self { state, leaves, leaf, backwards, region, context, running, records, whole }
     }
 
     /// Whether it goes from the latents to the data.
@@ -78,11 +81,34 @@ impl<'a, E: Scalar> Probe<'a, E> {
     }
 
     /// Asks a single block that stands the other way round.
-    pub(crate) fn turned<B: Block<E>>(&mut self, block: &B) -> Result<Amplification> {
+    pub(crate) fn turned<T>(&mut self, ask: impl FnOnce(&mut Self) -> T) -> T {
         self.backwards = !self.backwards;
-        let found = block.amplification(self);
+        let found = ask(self);
         self.backwards = !self.backwards;
-        found.map(Amplification::turned)
+        found
+    }
+
+    /// The [`MeanValue`] of a block that is affine, from what it makes of boxes.
+    pub(crate) fn affine<B: Block<E>>(&mut self, block: &B, cell: &Cell) -> Result<MeanValue> {
+        let region = std::mem::take(&mut self.region);
+        let found = MeanValue::of_affine(cell, |sides| {
+            self.region = sides;
+            block.amplification(self)?;
+            Ok(std::mem::take(&mut self.region))
+        });
+        self.region = region;
+        found
+    }
+
+    /// The blocks that come next see the numbers in another order: `order` says where each comes
+    /// from.
+    pub(crate) fn reorder(&mut self, order: &[usize]) {
+        self.whole.reorder(order);
+    }
+
+    /// The blocks that come next do not see the first `count` numbers any more, or see `-count` more.
+    pub(crate) fn move_start(&mut self, count: isize) {
+        self.whole.move_start(count);
     }
 
     /// Asks a block.
@@ -94,8 +120,18 @@ impl<'a, E: Scalar> Probe<'a, E> {
             self.leaf -= 1;
         }
         let input = extremes(&self.region);
+        let found = match self.whole.cell(&self.region) {
+            Some(cell) => block.mean_value(self, &cell)?,
+            None => None,
+        };
         // What the architecture says holds too, and may be less.
-        let own = block.amplification(self)?.or(Amplification::architectural(block.facts()));
+        let mut own = block.amplification(self)?.or(Amplification::architectural(block.facts()));
+        if let Some(MeanValue { jacobian, .. }) = &found {
+            let back = jacobian.inverse().map_or(f64::INFINITY, |inverse| inverse.norm());
+            let by_entries = Amplification::certified(jacobian.norm(), back);
+            own = own.or(if self.backwards { by_entries.turned() } else { by_entries });
+        }
+        self.whole.pass(found.as_ref(), own, &mut self.region);
         self.running = self.running.then(own);
         let path = self.leaves[self.leaf].clone();
         self.records.push(BlockBound { path, own, running: self.running, input });
@@ -105,7 +141,8 @@ impl<'a, E: Scalar> Probe<'a, E> {
         Ok(own)
     }
 
-    pub(crate) fn finish(self) -> Vec<BlockBound> {
-        self.records
+    /// What it has seen, block by block, and what is known of all together.
+    pub(crate) fn finish(self) -> (Vec<BlockBound>, Amplification) {
+        (self.records, self.whole.all())
     }
 }

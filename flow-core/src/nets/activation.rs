@@ -142,18 +142,18 @@ impl Activation {
                 value[0]
             }
         };
-        // Where it falls, swish and gelu have their least value between, each rounded down: at
-        // −1.2784645… and −0.7517915….
-        let least = match self {
-            Self::Swish => -0.278_464_543,
-            Self::Gelu => -0.169_971_208,
-            _ => f64::INFINITY,
+        // Where it falls, swish and gelu have their least value between, each rounded down, at those
+        // places within 1e-6.
+        let (turn, least) = match self {
+            Self::Swish => (-1.278_464_5, -0.278_464_543),
+            Self::Gelu => (-0.751_791_5, -0.169_971_208),
+            _ => (0.0, f64::INFINITY),
         };
         // Swish and gelu lose digits in the left tail: half a unit of the least value covers them.
         let ends = Interval::new(value(v.low).min(value(v.high)), value(v.low).max(value(v.high)));
         let wide = ends.increasing(|v| v);
         let slack = if least < 0.0 { 1e-15 } else { 0.0 };
-        let turns = least < 0.0 && v.low < -0.7 && v.high > -1.3;
+        let turns = least < 0.0 && v.low < turn + 1e-6 && v.high > turn - 1e-6;
         let low = if turns { wide.low.min(least) } else { wide.low };
         let values = Interval::new(low - slack, wide.high + slack);
         (values, self.slopes(v).magnitude().min(self.lipschitz()))
@@ -319,6 +319,8 @@ mod tests {
                 let (a, b) = (3.0 * noise.normal(3 * k), 3.0 * noise.normal(3 * k + 1));
                 let v = Interval::new(a.min(b), a.max(b));
                 let (values, most) = activation.enclose(v);
+                let wide = most * (v.high - v.low) + 1e-8;
+                assert!(values.high - values.low <= wide, "{activation:?} of {v:?}: {values:?}");
                 for i in 0..=24 {
                     let at = (v.low + (v.high - v.low) * f64::from(i) / 24.0).min(v.high);
                     let (value, slope) = with_slope(activation, at);

@@ -1,11 +1,12 @@
 use super::layer::{check_hidden, window, Layer, Place};
+use super::tangents::Tangents;
 use super::weights::Weights;
 use super::{Activation, Conditioner, Differentiable, LastLayer, Linearization, NetOptions};
 use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
-use crate::lipschitz::{norm, up, Enclosure, Interval};
+use crate::lipschitz::{norm, up, Cell, Enclosure, Interval, MeanValue};
 use crate::{FlowError, Result, Scalar, Shape};
 
 /// Layers with an activation between them: [`mlp`](Self::mlp) of linear layers on vectors,
@@ -104,6 +105,11 @@ impl FeedForward {
         })
     }
 
+    /// The layers, and what stands between them.
+    pub(super) fn layers(&self) -> (&[Layer], Activation, &Weights) {
+        (&self.layers, self.activation, &self.weights)
+    }
+
     /// The last layer, and those before it.
     fn split(&self) -> (&Layer, &[Layer]) {
         let (last, hidden) = self.layers.split_last().expect("a net has at least one layer");
@@ -140,6 +146,13 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
             before = up(before * norm::scaled(&weight, map, |row| slopes[row]));
         }
         Enclosure::unknown(at.len(), f64::INFINITY)
+    }
+
+    /// Layer after layer the value at the centre and the Jacobian by the inputs. A layer's values on the
+    /// box are those at the centre and what the Jacobian makes of the distance from there: what is
+    /// the same in two of them cancels in the next.
+    fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {
+        Some(Tangents::of(cell).through(self, state))
     }
 
     fn is_lipschitz(&self) -> bool {

@@ -5,7 +5,7 @@ use crate::backend::cpu::elementwise::{add_bias, add_rows};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Parameter, Pass, Start, State};
 use crate::lipschitz::norm::{self, Map};
-use crate::lipschitz::{affine, up, Interval};
+use crate::lipschitz::{affine, up, Interval, IntervalMatrix};
 use crate::nets::LastLayer;
 use crate::Scalar;
 
@@ -185,6 +185,51 @@ impl Layer {
         all
     }
 
+    /// [`apply`](Self::apply) to each row of an interval matrix.
+    pub(crate) fn carry<E: Scalar>(
+        &self,
+        state: &State<E>,
+        weights: &Weights,
+        rows: &IntervalMatrix,
+    ) -> IntervalMatrix {
+        let (weight, Map { outputs, inputs, window, .. }) = self.linear_map(state, weights);
+        let columns = inputs * window.taps();
+        // As columns.
+        let middle: Vec<f64> =
+            (0..weight.len()).map(|i| weight[i % outputs * columns + i / outputs]).collect();
+        let share = weights.rounding::<E>(self.weight);
+        let radius = match share == 0.0 {
+            true => vec![0.0; weight.len()],
+            false => middle.iter().map(|w| up(share * w.abs())).collect(),
+        };
+        let weight = IntervalMatrix::around(columns, outputs, middle, radius);
+        let count = rows.rows();
+        if window.kernel == 1 {
+            let (middle, radius) = (rows.middles().to_vec(), rows.radii().to_vec());
+            let pixels = count * window.pixels();
+            let out = IntervalMatrix::around(pixels, inputs, middle, radius).times(&weight);
+            return out.reshaped(count, self.outputs());
+        }
+        let patches = |from: &[f64]| -> Vec<f64> {
+            let mut all = vec![0.0; count * window.pixels() * columns];
+            let images = from.chunks_exact(self.inputs());
+            let each = all.chunks_exact_mut(window.pixels() * columns);
+            images.zip(each).for_each(|(image, patches)| window.patches(image, patches));
+            all
+        };
+        let (middle, radius) = (patches(rows.middles()), patches(rows.radii()));
+        let all = IntervalMatrix::around(count * window.pixels(), columns, middle, radius);
+        all.times(&weight).reshaped(count, self.outputs())
+    }
+
+    /// The bias at every pixel.
+    pub(crate) fn bias_at<'a, E: Scalar>(
+        &self,
+        state: &'a State<E>,
+    ) -> impl Iterator<Item = f64> + 'a {
+        state.values.parameter(&self.bias).iter().map(|b| b.as_f64()).cycle()
+    }
+
     /// [`apply`](Self::apply), then the bias.
     pub(crate) fn apply_with_bias<E: Scalar>(
         &self,
@@ -232,6 +277,9 @@ impl Layer {
         input: &[E],
         gradient: &[E],
     ) {
+        if !pass.learning() {
+            return;
+        }
         let window = self.map.window;
         let (outputs, inputs) = (self.map.outputs, self.map.inputs);
         if window.kernel == 1 {
@@ -255,7 +303,9 @@ impl Layer {
 
     /// Adds to the gradient of the bias.
     pub(crate) fn add_bias_gradient<E: Scalar>(&self, pass: &mut Pass<'_, E>, gradient: &[E]) {
-        add_rows(pass.gradient(&self.bias), gradient);
+        if pass.learning() {
+            add_rows(pass.gradient(&self.bias), gradient);
+        }
     }
 }
 

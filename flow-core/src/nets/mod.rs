@@ -6,7 +6,7 @@
 //! how its last layer starts. Its parameters stand under `net.`.
 
 use crate::engine::{Buffer, Pass, State, Values};
-use crate::lipschitz::{Enclosure, Interval};
+use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue};
 use crate::{Result, Scalar};
 
 mod activation;
@@ -18,6 +18,7 @@ mod layer;
 mod made;
 mod mexican_hat;
 mod resnet;
+mod tangents;
 #[cfg(test)]
 mod testing;
 mod weights;
@@ -99,6 +100,12 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
         let _ = (state, input, beside);
         Enclosure::unknown(self.outputs(), self.lipschitz())
+    }
+
+    /// The net on a box of inputs, with its Jacobian by all of them; none where it does not know that.
+    fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {
+        let _ = (state, cell);
+        None
     }
 
     /// Whether it has a finite Lipschitz constant at each single weight.

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use super::canvas::picture;
 use super::chart::{px, Window};
-use super::colours::sequential;
-use super::heat::{draw_cells, draw_scale, linear_labels, top};
+use super::heat::{draw_cells, draw_scale, Heat, Scale};
 use crate::{FlowError, Result, Scalar};
 
 /// Cells of the picture, each way.
@@ -43,14 +42,14 @@ pub fn density_map<E: Scalar>(
         let (what, found) = ("the list of densities".into(), densities.len());
         return Err(FlowError::Length { what, found, expected: CELLS * CELLS });
     }
-    let (top, cut) = top(&densities);
+    let scale = Scale::of(Heat::Linear, &densities);
     picture(path.as_ref(), (890, 782), |area| {
         let (left, right) = area.split_horizontally(px(772));
         draw_cells(&left, title, window, CELLS, |i| {
             let density = densities[i];
-            sequential(if density.is_nan() { 0.0 } else { density / top })
+            scale.colour(if density.is_nan() { 0.0 } else { density.min(f64::MAX) })
         })?;
-        draw_scale(&right, title, &linear_labels(top, cut), "")
+        draw_scale(&right, title, &scale.labels(), "")
     })
 }
 

@@ -58,20 +58,32 @@ pub fn heat_map(
 
 /// The numbers of the darkest and the lightest colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Scale {
+pub(super) struct Scale {
     heat: Heat,
     low: f64,
     high: f64,
-    /// Whether larger numbers share the lightest colour.
+    /// Whether smaller numbers may share the darkest colour.
+    from_below: bool,
+    /// Whether larger numbers may share the lightest colour.
     cut: bool,
 }
 
 impl Scale {
-    fn of(heat: Heat, values: &[f64]) -> Self {
+    /// Between two numbers, which numbers beyond share the colours of.
+    pub(super) fn between(heat: Heat, (low, high): (f64, f64)) -> Self {
+        let (low, high) = match heat {
+            Heat::Linear => (low, high),
+            Heat::Logarithmic => (low.log10(), high.log10()),
+        };
+        Self { heat, low, high, from_below: true, cut: true }
+    }
+
+    /// For all of these numbers.
+    pub(super) fn of(heat: Heat, values: &[f64]) -> Self {
         match heat {
             Heat::Linear => {
                 let (high, cut) = top(values);
-                Self { heat, low: 0.0, high, cut }
+                Self { heat, low: 0.0, high, from_below: false, cut }
             }
             Heat::Logarithmic => {
                 let positive = values.iter().filter(|v| v.is_finite() && **v > 0.0);
@@ -83,12 +95,12 @@ impl Scale {
                     false => (0.0, 1.0),
                 };
                 let high = if low < high { high } else { low + 1.0 };
-                Self { heat, low, high, cut: false }
+                Self { heat, low, high, from_below: false, cut: false }
             }
         }
     }
 
-    fn colour(&self, value: f64) -> RGBColor {
+    pub(super) fn colour(&self, value: f64) -> RGBColor {
         if !value.is_finite() {
             return BROKEN;
         }
@@ -100,35 +112,34 @@ impl Scale {
     }
 
     /// Shares of the bar with what stands beside them.
-    fn labels(&self) -> Vec<(f64, String)> {
-        match self.heat {
-            Heat::Linear => linear_labels(self.high, self.cut),
+    pub(super) fn labels(&self) -> Vec<(f64, String)> {
+        let length = self.high - self.low;
+        let (stride, count) = match self.heat {
+            Heat::Linear => (length / 4.0, 4),
             Heat::Logarithmic => {
-                let steps = self.high - self.low;
-                let stride = (steps / 8.0).ceil().max(1.0);
-                (0..=(steps / stride) as i32)
-                    .map(|i| {
-                        let power = self.low + stride * f64::from(i);
-                        ((power - self.low) / steps, number(10f64.powf(power)))
-                    })
-                    .collect()
+                let stride = (length / 8.0).ceil().max(1.0);
+                (stride, (length / stride) as i32)
             }
-        }
+        };
+        let label = |i| {
+            let at = self.low + stride * f64::from(i);
+            let value = match self.heat {
+                Heat::Linear => rounded(at),
+                Heat::Logarithmic => 10f64.powf(at),
+            };
+            let sign = match i {
+                0 if self.from_below => "≤ ",
+                _ if i == count && self.cut => "≥ ",
+                _ => "",
+            };
+            ((at - self.low) / length, format!("{sign}{}", number(value)))
+        };
+        (0..=count).map(label).collect()
     }
 }
 
-pub(super) fn linear_labels(top: f64, cut: bool) -> Vec<(f64, String)> {
-    (0..=4)
-        .map(|step| {
-            let share = f64::from(step) / 4.0;
-            let sign = if cut && step == 4 { "≥ " } else { "" };
-            (share, format!("{sign}{}", number(rounded(share * top))))
-        })
-        .collect()
-}
-
 /// The number of the lightest colour, and whether larger ones share it.
-pub(super) fn top(values: &[f64]) -> (f64, bool) {
+fn top(values: &[f64]) -> (f64, bool) {
     let mut finite: Vec<f64> = values.iter().copied().filter(|d| d.is_finite()).collect();
     finite.sort_unstable_by(f64::total_cmp);
     let shown = finite.len().saturating_sub(1) as f64 * SHOWN;

@@ -10,6 +10,7 @@ mod curves;
 mod density;
 mod heat;
 mod images;
+mod panels;
 mod scatter;
 
 pub use chart::Window;
@@ -17,4 +18,5 @@ pub use curves::{curves, Curve};
 pub use density::density_map;
 pub use heat::{heat_map, Heat};
 pub use images::images;
+pub use panels::{panels, Column, PanelRow};
 pub use scatter::{clouds, scatter, Cloud};

@@ -15,7 +15,8 @@
 //! - [`Inputs`] are noise and constants, unlike any data.
 //! - [`PlaneMap`] shows a flow of the plane at every point of a window.
 //!
-//! All run in the flow's own precision and sum up in `f64`. Conditional flows are studied through a
+//! All run in the flow's own precision and sum up in `f64`, but for [`observed`], which is in `f64`
+//! throughout. Conditional flows are studied through a
 //! view with their context: `stability::report(&flow.given(context), &data)`.
 
 mod angle;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::extremes::{full, largest_by_lanczos, stretched, Extremes};
-use super::probe::{probe, Probe};
+use super::probe::{probe, widened, Probe};
 use crate::engine::Direction;
 use crate::{Architecture, Invertible, Noise, NormalizingFlow, Result, Rows, Scalar};
 
@@ -31,7 +31,8 @@ pub struct Amplification {
     /// The largest singular value of the rows' Jacobians, as computed.
     pub largest: f64,
     /// An estimate of its rounding error: four times what evaluations at places that differ by
-    /// rounding disagree, and the flow's precision times its numbers and blocks.
+    /// rounding disagree, and the precision of `f64` (of the flow, in a report) times its
+    /// numbers and blocks.
     pub error: f64,
     /// The row it was seen on.
     pub row: usize,
@@ -42,9 +43,8 @@ pub struct Amplification {
 impl Amplification {
     /// The amplification less its rounding error: a Lipschitz constant cannot be below it.
     ///
-    /// Two caveats. The rounding error is estimated, not proved: a certified bound below this
-    /// number is a bug of either. And a flow in `f32` is studied as the `f32` function that it is;
-    /// load its weights into the same flow in `f64` for a sharper number.
+    /// The rounding error is estimated, not proved: a certified bound below this number is a bug of
+    /// either.
     pub fn lower_bound(&self) -> f64 {
         (self.largest - self.error).max(0.0)
     }
@@ -52,6 +52,10 @@ impl Amplification {
 
 /// The largest amplification of a flow and its inverse on rows: lower bounds of their Lipschitz
 /// constants. Each row of data counts for the forward direction, and its latent for the inverse.
+///
+/// All is computed in `f64`, with a copy of the weights where the flow is in `f32`: like certified
+/// bounds, the result is of the map that the weights stand for, not of what rounding makes of it.
+/// (A [`report`](super::report) is of the flow in its own precision.)
 ///
 /// Up to 256 numbers a row, all singular values of each Jacobian are computed in `f64`. Beyond,
 /// it is the process of Golub and Kahan, whose result is ‖Jᵀu‖ for a unit vector `u` and so a
@@ -81,10 +85,10 @@ where
     F: NormalizingFlow + ?Sized,
     F::Architecture: Invertible,
 {
-    let probe = probe(flow, data)?;
-    let of: Vec<usize> = (0..data.len()).collect();
-    let z = probe.send(Direction::Forward, data.values(), &of)?.values;
-    let forward = seen(&probe, Direction::Forward, data.values(), &of)?;
+    let probe = probe(flow, data)?.widened()?;
+    let (x, of) = (widened(data.values()), (0..data.len()).collect::<Vec<usize>>());
+    let z = probe.send(Direction::Forward, &x, &of)?.values;
+    let forward = seen(&probe, Direction::Forward, &x, &of)?;
     let inverse = seen(&probe, Direction::Inverse, &z, &of)?;
     Ok(Observed { forward, inverse })
 }

@@ -62,6 +62,13 @@ where
 }
 
 impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
+    /// The same flow and contexts in `f64`.
+    pub(super) fn widened(&self) -> Result<Probe<A::Double, f64>> {
+        let machine = self.machine.widened()?;
+        let context = widened(&self.context);
+        Ok(Probe { machine, context, rows: self.rows, memory: self.memory })
+    }
+
     /// Numbers a row.
     pub(super) fn size(&self) -> usize {
         A::Event::SHAPE.size()
@@ -167,7 +174,7 @@ impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
             .run(direction, &mut x.to_vec(), &context, Some(self.memory))
             .and_then(|(_, kept)| {
                 let Some(kept) = kept else { return Ok(()) };
-                self.machine.vjp(direction, kept, &mut out, &numbers, &context).map(|_| ())
+                self.machine.vjp_by_input(direction, kept, &mut out, &numbers, &context)
             });
         match ran {
             Ok(()) => {
@@ -232,6 +239,11 @@ impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
         }
         Ok(jacobians)
     }
+}
+
+/// The same numbers in `f64`.
+pub(super) fn widened<E: Scalar>(numbers: &[E]) -> Vec<f64> {
+    numbers.iter().map(|v| v.as_f64()).collect()
 }
 
 /// The distance of each row to its counterpart; NaN where a number of either is not finite.

@@ -12,7 +12,8 @@ use dfdx::prelude::{
 
 use super::learner::Learner;
 use super::rows::gradient as failed;
-use crate::{BufferKind, Entry, FlowError, Noise, Result, Role, Rows, Scalar, Values};
+use super::Step;
+use crate::{BufferKind, Entry, FlowError, Result, Role, Rows, Scalar, Values};
 
 type Failure = <Cpu as HasErr>::Err;
 
@@ -27,6 +28,8 @@ pub(super) struct Joint<'m, M, E: Scalar, F> {
     parameters: Vec<E>,
     trainable: Range<usize>,
     gradients: Option<Gradients<E, Cpu>>,
+    /// What held-out rows are judged as.
+    validation: Step,
 }
 
 impl<'m, M, E, F> Joint<'m, M, E, F>
@@ -34,16 +37,17 @@ where
     E: Scalar,
     Cpu: Device<E>,
     M: TensorCollection<E, Cpu>,
-    F: FnMut(&mut M, &Rows<E>, Gradients<E, Cpu>) -> Result<Loss<E>>,
+    F: FnMut(&mut M, &Rows<E>, Gradients<E, Cpu>, &Step) -> Result<Loss<E>>,
 {
-    pub(super) fn new(models: &'m mut M, loss: F) -> Result<Self> {
+    pub(super) fn new(models: &'m mut M, seed: u64, loss: F) -> Result<Self> {
         let mut survey = Survey::default();
         let named = (&mut *models, String::new());
         M::iter_tensors(&mut RecursiveWalker { m: named, f: &mut survey }).map_err(failed)?;
         let Survey { entries, values } = survey;
         let Values { parameters, .. } = values;
         let trainable = 0..parameters.len();
-        Ok(Self { models, loss, entries, parameters, trainable, gradients: None })
+        let validation = Step::of_validation(seed);
+        Ok(Self { models, loss, entries, parameters, trainable, gradients: None, validation })
     }
 
     fn write(&mut self, buffers: &[E]) -> Result<()> {
@@ -79,7 +83,7 @@ where
     E: Scalar,
     Cpu: Device<E>,
     M: TensorCollection<E, Cpu>,
-    F: FnMut(&mut M, &Rows<E>, Gradients<E, Cpu>) -> Result<Loss<E>>,
+    F: FnMut(&mut M, &Rows<E>, Gradients<E, Cpu>, &Step) -> Result<Loss<E>>,
 {
     fn name(&self) -> String {
         "the models".into()
@@ -107,9 +111,9 @@ where
     }
 
     /// A flow among the models draws from what `loss` gives it.
-    fn gradient(&mut self, batch: &Rows<E>, _: &Noise, gradient: &mut Vec<E>) -> Result<f64> {
+    fn gradient(&mut self, batch: &Rows<E>, step: &Step, gradient: &mut Vec<E>) -> Result<f64> {
         let gradients = self.spare_gradients()?;
-        let loss = (self.loss)(self.models, batch, gradients)?;
+        let loss = (self.loss)(self.models, batch, gradients, step)?;
         let value = number(&loss);
         let mut gradients = loss.try_backward().map_err(|error| {
             let help = "help: a flow among the models may say why: flow.last_error()";
@@ -135,13 +139,13 @@ where
         for from in (0..rows.len()).step_by(BATCH) {
             batch.slice(rows, from, from + BATCH);
             let gradients = self.spare_gradients()?;
-            let loss = (self.loss)(self.models, &batch, gradients)?;
+            let loss = (self.loss)(self.models, &batch, gradients, &self.validation)?;
             sum += number(&loss) * batch.len() as f64;
         }
         Ok(sum / rows.len() as f64)
     }
 
-    fn origin(&self, _: &Rows<E>, _: &Noise) -> String {
+    fn origin(&self, _: &Rows<E>, _: &Step) -> String {
         match self.parameters.iter().position(|value| !value.is_finite()) {
             Some(at) => {
                 let entry = self

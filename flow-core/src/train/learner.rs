@@ -5,8 +5,9 @@ use std::ops::Range;
 use dfdx::prelude::Cpu;
 
 use super::evaluate::evaluate;
+use super::Step;
 use crate::{
-    Architecture, Context, Entry, Event, Flow, FlowError, GuardReport, Memory, Noise, Result, Rows,
+    Architecture, Context, Entry, Event, Flow, FlowError, GuardReport, Memory, Result, Rows,
     Scalar, Values,
 };
 
@@ -30,9 +31,8 @@ pub(super) trait Learner<E: Scalar> {
     /// The parts of the parameters that optimisers may change.
     fn trainable(&self) -> &[Range<usize>];
 
-    /// The mean loss of a batch, and its gradient by all parameters. Blocks that draw random
-    /// numbers draw from `noise`.
-    fn gradient(&mut self, batch: &Rows<E>, noise: &Noise, gradient: &mut Vec<E>) -> Result<f64>;
+    /// The mean loss of a batch in a step, and its gradient by all parameters.
+    fn gradient(&mut self, batch: &Rows<E>, step: &Step, gradient: &mut Vec<E>) -> Result<f64>;
 
     /// What a guard saw in the last gradient, if the inverse exploded.
     fn explosions(&self) -> Option<GuardReport> {
@@ -56,7 +56,7 @@ pub(super) trait Learner<E: Scalar> {
     fn loss(&mut self, rows: &Rows<E>) -> Result<f64>;
 
     /// Where the first number that is not finite appeared on this batch.
-    fn origin(&self, batch: &Rows<E>, noise: &Noise) -> String;
+    fn origin(&self, batch: &Rows<E>, step: &Step) -> String;
 }
 
 /// An error where rows are not what the flow takes.
@@ -123,13 +123,13 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
         &self.trainable
     }
 
-    fn gradient(&mut self, batch: &Rows<E>, noise: &Noise, gradient: &mut Vec<E>) -> Result<f64> {
+    fn gradient(&mut self, batch: &Rows<E>, step: &Step, gradient: &mut Vec<E>) -> Result<f64> {
         fits::<A, E>(batch)?;
         self.x.clear();
         self.x.extend_from_slice(batch.values());
         let watches = self.memory.guard().is_some_and(|guard| guard.watches());
         self.watched = watches && !self.distrusts();
-        let machine = self.flow.machine().drawing(noise.clone());
+        let machine = self.flow.machine().drawing(step.of_blocks().clone());
         machine.nll(self.memory, &mut self.x, batch.context_values(), gradient)
     }
 
@@ -155,9 +155,9 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
         evaluate(self.flow, rows).map(|found| -found.mean)
     }
 
-    fn origin(&self, batch: &Rows<E>, noise: &Noise) -> String {
+    fn origin(&self, batch: &Rows<E>, step: &Step) -> String {
         let mut x = batch.values().to_vec();
-        let machine = self.flow.machine().drawing(noise.clone());
+        let machine = self.flow.machine().drawing(step.of_blocks().clone());
         match machine.first_non_finite(&mut x, batch.context_values()) {
             Some(path) => {
                 format!("the first block with an output that is not finite is the one at {path}")

@@ -6,7 +6,9 @@ use super::clip::norm;
 use super::learner::Learner;
 use super::progress::Progress;
 use super::update::Moments;
-use super::{checkpoint, Batches, Ending, History, OnDivergence, Place, Record, RollBack, Trainer};
+use super::{
+    checkpoint, Batches, Ending, History, OnDivergence, Place, Record, RollBack, Step, Trainer,
+};
 use crate::{FlowError, Noise, Result, Rows, Scalar, Values};
 
 /// Steps between two copies of weights that a run can go back to.
@@ -180,7 +182,8 @@ impl<E: Scalar> Run<E> {
     ) -> Result<Outcome> {
         let rolls_back = matches!(trainer.on_divergence, OnDivergence::RollBack { .. });
         let noise = Noise::seed(trainer.seed).named("pass").at(self.step);
-        let loss = match learner.gradient(batch, &noise, gradient) {
+        let step = Step::new(self.step, noise);
+        let loss = match learner.gradient(batch, &step, gradient) {
             Err(error @ FlowError::Block { .. }) if rolls_back => {
                 return Ok(Outcome::Diverged { loss: f64::NAN, origin: error.to_string() });
             }
@@ -188,7 +191,7 @@ impl<E: Scalar> Run<E> {
         };
         let gradient_norm = norm(gradient, learner.trainable());
         if !loss.is_finite() || !gradient_norm.is_finite() {
-            return Ok(Outcome::Diverged { loss, origin: learner.origin(batch, &noise) });
+            return Ok(Outcome::Diverged { loss, origin: learner.origin(batch, &step) });
         }
         if rolls_back && (self.good.is_none() || self.step.is_multiple_of(GOOD_EVERY)) {
             self.good = Some(Good {

@@ -10,8 +10,9 @@ use dfdx::prelude::{Cpu, Device, Gradients, OwnedTape, Rank0, Tensor};
 use super::joint::Joint;
 use super::learner::Likelihood;
 use super::run::train;
-use super::{Adam, Batches, Clip, History, Optimizer, Record, Schedule};
-use crate::{Architecture, Flow, FlowError, Memory, Result, Rows, Scalar};
+use super::{Adam, Batches, Clip, History, Optimizer, Record, Schedule, Step};
+use crate::objective::Objectives;
+use crate::{Architecture, Flow, FlowError, Memory, Result, Rows, Scalar, View};
 
 /// Trains flows by maximum likelihood, and models with flows in them by any loss.
 ///
@@ -238,12 +239,13 @@ impl Trainer {
         self
     }
 
-    /// What a step of [`fit`](Self::fit) keeps for its gradient. Default: [`Memory::Stored`].
-    ///
-    /// What the guard of a mode that inverts saw is in [`History::guard`] and, of the last step, in
-    /// [`Flow::guard_report`]. A run begins by trusting the inverse again, and one that resumes knows
-    /// whether the interrupted one still did. A loss of one's own chooses for itself, by
+    /// What a step of [`fit`](Self::fit) and [`fit_objectives`](Self::fit_objectives) keeps for its
+    /// gradient. Default: [`Memory::Stored`]. A loss of one's own chooses for itself, by
     /// [`Flow::memory`].
+    ///
+    /// What the guard of a mode that inverts saw is in [`Flow::guard_report`], of the last backward
+    /// pass, and for `fit` in [`History::guard`]. There a run begins by trusting the inverse again,
+    /// and one that resumes knows whether the interrupted one still did.
     pub fn memory(mut self, memory: Memory) -> Self {
         self.memory = memory;
         self
@@ -332,7 +334,79 @@ impl Trainer {
             Gradients<E, Cpu>,
         ) -> Result<Tensor<Rank0, E, Cpu, OwnedTape<E, Cpu>>>,
     {
-        train(self, &mut Joint::new(models, loss)?, batches)
+        let mut loss = loss;
+        self.fit_steps(models, batches, |models, batch, gradients, _| {
+            loss(models, batch, gradients)
+        })
+    }
+
+    /// As [`fit_with`](Self::fit_with), with a loss that also depends on the [`Step`]: on its
+    /// number, or on random numbers, such as those of
+    /// [`Objectives`](crate::objective::Objectives). Held-out rows are all judged as if they came
+    /// in the first step, always with the same random numbers.
+    ///
+    /// ```
+    /// use dfdx::prelude::*;
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! { struct Line: Vector<2> { linear(lu); } }
+    ///
+    /// let mut flow = Line::<f64>::build(&Cpu::default(), 0)?;
+    /// let data = Rows::new(vec![0.5; 2 * 20], 2)?;
+    /// let trainer = Trainer::default().steps(3).silent();
+    /// trainer.fit_steps(&mut flow, &data, |flow, batch, gradients, step| {
+    ///     let mut x = batch.x::<Vector<2>>()?.as_vec();
+    ///     let noise = step.noise("jitter");
+    ///     x.iter_mut().zip(0..).for_each(|(x, i)| *x += 0.1 * noise.normal(i));
+    ///     let x = Cpu::default().tensor_from_vec(x, (batch.len(), Const::<2>));
+    ///     Ok(flow.log_prob(x.trace(gradients))?.mean().negate())
+    /// })?;
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit_with`](Self::fit_with).
+    pub fn fit_steps<M, E, F>(
+        &self,
+        models: &mut M,
+        batches: impl Batches<E>,
+        loss: F,
+    ) -> Result<History>
+    where
+        E: Scalar,
+        Cpu: Device<E>,
+        M: TensorCollection<E, Cpu>,
+        F: FnMut(
+            &mut M,
+            &Rows<E>,
+            Gradients<E, Cpu>,
+            &Step,
+        ) -> Result<Tensor<Rank0, E, Cpu, OwnedTape<E, Cpu>>>,
+    {
+        train(self, &mut Joint::new(models, self.seed, loss)?, batches)
+    }
+
+    /// Trains a flow by [`Objectives`](crate::objective::Objectives), conditioned on the context of
+    /// the rows where it is given one.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and those of the objectives.
+    pub fn fit_objectives<A, E>(
+        &self,
+        flow: &mut Flow<A, E, Cpu>,
+        batches: impl Batches<E>,
+        objectives: &Objectives<'_, A, E>,
+    ) -> Result<History>
+    where
+        A: Architecture<E>,
+        E: Scalar,
+        Cpu: Device<E>,
+        Flow<A, E, Cpu>: TensorCollection<E, Cpu>,
+    {
+        self.fit_steps(flow, batches, |flow, batch, gradients, step| {
+            let view = View::of_rows(flow, batch, step.of_blocks()).memory(self.memory);
+            objectives.loss(&view, batch.x::<A::Event>()?, step, gradients)
+        })
     }
 
     pub(super) fn passes(&self) -> Option<u64> {

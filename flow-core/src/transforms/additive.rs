@@ -44,7 +44,7 @@ impl Transform for Additive {
 
     fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
         let value = if backwards { at - parameters[0] } else { at + parameters[0] };
-        Bent { value, slope: Interval::point(1.0), by_parameters: vec![1.0] }
+        Bent { value, slope: Interval::point(1.0), by_parameters: vec![Interval::point(1.0)] }
     }
 }
 

@@ -62,25 +62,25 @@ impl Affine {
 }
 
 impl Affine {
-    /// Every factor g(s) on an interval, and an upper bound of |g'(s)| there.
-    fn enclose_scale(&self, s: Interval) -> (Interval, f64) {
+    /// Every factor g(s) on an interval, and every g'(s) there.
+    fn enclose_scale(&self, s: Interval) -> (Interval, Interval) {
         let point = Interval::point;
         match self.scale {
             Scale::Exp => {
                 let g = s.exp();
-                (g, g.high)
+                (g, g)
             }
             Scale::Tanh { limit } => {
                 let bent = (s / point(limit)).tanh();
                 let g = (point(limit) * bent).exp();
-                (g, (g * (point(1.0) - bent.square())).magnitude())
+                (g, g * (point(1.0) - bent.square()))
             }
             Scale::Sigmoid { low, high, shift } => {
                 let v = s + point(shift);
                 let range = point(high) - point(low);
                 let (up, down) = (v.sigmoid(), (-v).sigmoid());
                 let g = point(low) + range * up;
-                (Interval::new(g.low.max(low), g.high), (range * (up * down)).magnitude())
+                (Interval::new(g.low.max(low), g.high), range * (up * down))
             }
         }
     }
@@ -195,10 +195,7 @@ impl Transform for Affine {
         let (g, steepness) = self.enclose_scale(parameters[0]);
         let value = if backwards { (at - parameters[1]) / g } else { at * g + parameters[1] };
         let x = if backwards { value } else { at };
-        let most = x.magnitude();
-        // 0 times a slope without limit is 0.
-        let by_s = if most == 0.0 || steepness == 0.0 { 0.0 } else { (most * steepness).next_up() };
-        Bent { value, slope: g, by_parameters: vec![by_s, 1.0] }
+        Bent { value, slope: g, by_parameters: vec![x * steepness, Interval::point(1.0)] }
     }
 }
 

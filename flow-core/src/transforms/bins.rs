@@ -51,7 +51,7 @@ impl Bins {
     }
 
     /// The shares of a bin's width at which numbers of an interval can lie.
-    fn shares(&self, bin: usize, x: Interval) -> Interval {
+    pub(crate) fn shares(&self, bin: usize, x: Interval) -> Interval {
         let at = (x - self.places[ACROSS][bin]) / self.sizes[ACROSS][bin];
         Interval::new(at.low.clamp(0.0, 1.0), at.high.clamp(0.0, 1.0))
     }
@@ -73,7 +73,7 @@ impl Bins {
             let place = (self.places[UP][bin], self.sizes[UP][bin]);
             let at = |share: f64| place.0 + place.1 * self.rise(bin, share);
             let (mut left, mut right) = ((0.0, 1.0), (0.0, 1.0));
-            for _ in 0..24 {
+            for _ in 0..50 {
                 let middle = 0.5 * (left.0 + left.1);
                 if at(middle).high <= z {
                     left.0 = middle

@@ -90,15 +90,15 @@ pub struct Bent {
     pub value: Interval,
     /// Every slope `∂z/∂x` at the data side.
     pub slope: Interval,
-    /// An upper bound of `|∂z/∂θ|` for each parameter.
-    pub by_parameters: Vec<f64>,
+    /// Every `∂z/∂θ`, for each parameter.
+    pub by_parameters: Vec<Interval>,
 }
 
 impl Bent {
     /// Nothing is known of a function of `parameters` numbers.
     pub fn unknown(parameters: usize) -> Self {
         let slope = Interval::new(0.0, f64::INFINITY);
-        let by_parameters = vec![f64::INFINITY; parameters];
+        let by_parameters = vec![Interval::EVERYTHING; parameters];
         Self { value: Interval::EVERYTHING, slope, by_parameters }
     }
 }

@@ -11,9 +11,9 @@ pub(super) struct Knots {
     bins: Bins,
     /// Shares of the whole, by whose logits the sizes move.
     shares: [Vec<Interval>; 2],
-    stretch: f64,
-    /// Upper bounds of the derivatives of the inner slopes by their parameters.
-    by_raw: Vec<f64>,
+    stretch: Interval,
+    /// The derivatives of the inner slopes by their parameters.
+    by_raw: Vec<Interval>,
 }
 
 fn point(v: f64) -> Interval {
@@ -47,10 +47,10 @@ impl Knots {
         let places = sizes.each_ref().map(|sizes| places(sizes, bound));
         let inner = raw.iter().map(|&v| point(least) + Softplus.enclose(v).0);
         let slopes = std::iter::once(point(1.0)).chain(inner).chain([point(1.0)]).collect();
-        let by_raw = raw.iter().map(|v| v.sigmoid().high).collect();
+        let by_raw = raw.iter().map(|v| v.sigmoid()).collect();
         let means = sizes[UP].iter().zip(&sizes[ACROSS]).map(|(&up, &across)| up / across);
         let bins = Bins { means: means.collect(), sizes, places, slopes };
-        Self { bound, bins, shares, stretch: stretch.high, by_raw }
+        Self { bound, bins, shares, stretch, by_raw }
     }
 
     fn within(&self, v: Option<Interval>) -> Interval {
@@ -69,49 +69,98 @@ impl Knots {
         let x = if backwards { value } else { at };
 
         let leaves = x.low <= -self.bound || x.high >= self.bound;
-        let mut slope = leaves.then_some(point(1.0));
-        let mut by_parameters = vec![0.0_f64; 3 * bins.means.len() - 1];
+        let unmoved = vec![Interval::ZERO; 3 * bins.means.len() - 1];
+        let mut all = leaves.then_some((point(1.0), unmoved.clone()));
         let Some(core) = x.meet(Interval::new(-self.bound, self.bound)) else {
-            return Bent { value, slope: point(1.0), by_parameters };
+            return Bent { value, slope: point(1.0), by_parameters: unmoved };
         };
         for bin in bins.of(core, ACROSS) {
-            let here = bins.slope(bin, core);
-            slope = Some(slope.map_or(here, |slope| slope.hull(here)));
-            self.add_by_parameters(bin, here.high, &mut by_parameters);
+            let slope = bins.slope(bin, core);
+            let by = self.by_parameters(bin, core, slope);
+            all = Some(match all {
+                None => (slope, by),
+                Some((others, all)) => {
+                    let both = all.into_iter().zip(by);
+                    (others.hull(slope), both.map(|(a, b)| a.hull(b)).collect())
+                }
+            });
         }
-        let slope = slope.unwrap_or(Interval::new(0.0, f64::INFINITY));
+        let nothing = || {
+            let unknown = Bent::unknown(unmoved.len());
+            (unknown.slope, unknown.by_parameters)
+        };
+        let (slope, by_parameters) = all.unwrap_or_else(nothing);
         Bent { value, slope, by_parameters }
     }
 
-    /// Raises the bounds to those of a bin with slopes up to `steepest`.
+    /// The derivatives by all parameters at numbers of an interval that lie in a bin, where it has
+    /// those slopes.
     ///
-    /// With the denominator D of eq. 4, `∂f/∂s = hβ(bξ² − a(1 − ξ)²)/D²`, where `ξ³(1 − ξ)` is at
-    /// most 27/256, and the slopes at the ends move f by at most `hβ/D` each. By the size of a bin
-    /// before this one a value moves by −f' or 1, by this one's between that and 0 but for ∂f/∂s, by
-    /// a later one's not at all. A logit moves it by its `share·stretch` times how far the
-    /// derivative by its size is from the mean of all: at most `1 − share` of their range.
-    fn add_by_parameters(&self, bin: usize, steepest: f64, by: &mut [f64]) {
+    /// With `β = ξ(1 − ξ)`, the denominator D and the numerator N of eq. 4, `∂f/∂s = hβ(bξ² − a(1 − ξ)²)/D²`
+    /// and the slopes at the ends move f by `hβ(D − N)/D²` and `−hβN/D²`. By the size of a bin before
+    /// this one f moves by −f' or 1, by that of a later one not at all, by this one's as
+    /// [`of_sizes`](Self::of_sizes) says; by a logit as softmax moves the sizes.
+    fn by_parameters(&self, bin: usize, x: Interval, steepness: Interval) -> Vec<Interval> {
         let bins = self.bins.means.len();
         let (s, a, b) = self.bins.shape(bin);
-        let (width, height) = (self.bins.sizes[ACROSS][bin], self.bins.sizes[UP][bin]);
-        let below = self.bins.below(bin);
-        let by_mean = point(27.0 / 256.0) * height * a.hull(b) / below.square();
-        let twice = point(2.0) * by_mean / width;
-        let ranges = [point(steepest) + twice * s, point(1.0) + twice];
-        for (side, range) in ranges.into_iter().enumerate() {
-            for (j, &share) in self.shares[side].iter().enumerate() {
-                let moved = point(self.stretch) * (share * (point(1.0) - share)) * range;
-                let slot = &mut by[side * bins + j];
-                *slot = slot.max(moved.magnitude());
-            }
+        let height = self.bins.sizes[UP][bin];
+        let (at, one) = (self.bins.shares(bin, x), point(1.0));
+        let rest = one - at;
+        let between = at * rest;
+        let between = between.meet(Interval::new(0.0, 0.25)).unwrap_or(between);
+        let below = s * (one - (between + between)) + (a + b) * between;
+        let least = self.bins.below(bin);
+        let below = below.meet(least).unwrap_or(least);
+        let rise = (s * at.square() + a * between) / below;
+        let rise = rise.meet(Interval::new(0.0, 1.0)).unwrap_or(rise);
+        let bend = height * between / below;
+        let by_mean = bend * (b * at.square() - a * rest.square()) / below;
+        // ξ³(1 − ξ) is at most 27/256.
+        let most = (point(27.0 / 256.0) * height * a.hull(b) / least.square()).magnitude();
+        let by_mean = by_mean.meet(Interval::new(-most, most)).unwrap_or(by_mean);
+
+        let own = self.of_sizes(bin, (at, rise), steepness, by_mean);
+        let before = [-steepness, one];
+        let mut all = Vec::with_capacity(3 * bins - 1);
+        for side in [ACROSS, UP] {
+            let by_size = |j: usize| match j.cmp(&bin) {
+                std::cmp::Ordering::Less => before[side],
+                std::cmp::Ordering::Equal => own[side],
+                std::cmp::Ordering::Greater => Interval::ZERO,
+            };
+            let shares = &self.shares[side];
+            // The size of share p moves by p(1 − p) with its own logit, by −p·q with that of a share q.
+            let each = (0..bins).map(|i| {
+                let others = (0..bins).filter(|&j| j != i);
+                let apart = others.map(|j| shares[j] * (by_size(i) - by_size(j)));
+                let sum = apart.fold(Interval::ZERO, |sum, v| sum + v);
+                self.stretch * shares[i] * sum
+            });
+            all.extend(each);
         }
-        let by_slope = point(0.25) * height / below;
         // The knot at the start of bin i is the inner one i − 1.
-        for inner in [bin.checked_sub(1), Some(bin)].into_iter().flatten() {
-            let Some(&raw) = self.by_raw.get(inner) else { continue };
-            let slot = &mut by[2 * bins + inner];
-            *slot = slot.max((by_slope * point(raw)).magnitude());
+        let mut inner = vec![Interval::ZERO; bins - 1];
+        if bin > 0 {
+            inner[bin - 1] = bend * (one - rise) * self.by_raw[bin - 1];
         }
+        if bin + 1 < bins {
+            inner[bin] = -(bend * rise * self.by_raw[bin]);
+        }
+        all.extend(inner);
+        all
+    }
+
+    /// The derivatives by a bin's own width and height, where f lies at the share `rise` of the one
+    /// at the share `at` of the other: `−f'ξ − s/w·∂f/∂s` and `N/D + ∂f/∂s/w`.
+    fn of_sizes(
+        &self,
+        bin: usize,
+        (at, rise): (Interval, Interval),
+        steepness: Interval,
+        by_mean: Interval,
+    ) -> [Interval; 2] {
+        let by_mean = by_mean / self.bins.sizes[ACROSS][bin];
+        [-(steepness * at) - by_mean * self.bins.means[bin], rise + by_mean]
     }
 }
 

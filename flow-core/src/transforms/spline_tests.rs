@@ -233,16 +233,19 @@ fn enclosures_hold_values_slopes_and_derivatives() {
                     && by_x[0] <= bent.slope.high * (1.0 + 1e-10);
                 assert!(slope, "seed {seed}: slope {by_x:?}, {bent:?}");
                 for (by, bound) in parameters.iter().zip(&bent.by_parameters) {
-                    assert!(by.abs() <= bound + 1e-12, "seed {seed}: {parameters:?}, {bent:?}");
+                    assert!(near(*bound, *by), "seed {seed}: {parameters:?}, {bent:?}");
                 }
             }
             assert!(near(there.value, z[0]), "seed {seed}: {x} to {z:?}, {there:?}");
             assert!(near(back.value, x), "seed {seed}: {z:?} from {x}, {back:?}");
         }
         if half + width == 0.0 {
-            let loose = 1e-5;
+            let loose = 1e-9;
             assert!(there.value.high - there.value.low < 1e-9, "seed {seed}: {there:?}");
             assert!(back.value.high - back.value.low < loose, "seed {seed}: {back:?}");
+            for v in there.by_parameters.iter().chain([&there.slope]) {
+                assert!(v.high - v.low < 1e-10, "seed {seed}: {there:?}");
+            }
         }
     }
 }

@@ -267,6 +267,7 @@ pub(super) fn architecture(scope: &Scope<'_>, flow: &Architecture) -> TokenStrea
             type Latent = #latent;
             type Context = #context;
             type Base = #krate::base::#base;
+            type Double = #root<#arguments f64>;
             const NAME: &'static str = #name;
             const ITEMS: &'static [#krate::Item] = &[#(#items),*];
 

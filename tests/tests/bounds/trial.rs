@@ -157,7 +157,12 @@ impl Tallies {
 }
 
 /// The Jacobian at a point, from vector-Jacobian products: one batch for all rows.
-fn jacobian<D: Subject<f64>>(flow: &D, direction: Direction, x: &[f64], context: &[f64]) -> Matrix {
+pub(crate) fn jacobian<D: Subject<f64>>(
+    flow: &D,
+    direction: Direction,
+    x: &[f64],
+    context: &[f64],
+) -> Matrix {
     let d = x.len();
     let mut unit = vec![0.0; d * d];
     (0..d).for_each(|i| unit[i * d + i] = 1.0);

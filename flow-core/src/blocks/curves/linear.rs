@@ -87,6 +87,10 @@ impl Curve for Scale {
         }
     }
 
+    fn falls(&self) -> bool {
+        self.factor < 0.0
+    }
+
     fn facts(&self) -> Facts {
         let size = self.factor.abs();
         let log_det = if size == 1.0 { LogDet::Zero } else { LogDet::Constant };

@@ -34,6 +34,11 @@ pub trait Curve: Send + Sync + 'static {
     /// What holds for a block of it.
     fn facts(&self) -> Facts;
 
+    /// Whether it decreases.
+    fn falls(&self) -> bool {
+        false
+    }
+
     /// `f(x)` and `log |f'(x)|`. Outside the domain a finite number and −∞.
     fn forward<E: Scalar>(&self, x: E) -> (E, E);
 

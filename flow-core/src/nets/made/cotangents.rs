@@ -89,7 +89,8 @@ impl Made {
         gradient: &mut [E],
     ) {
         let rows = by.rows;
-        for level in &self.levels {
+        let levels = if pass.learning() { &self.levels[..] } else { &[] };
+        for level in levels {
             let above = &by.units[level.above_start() * rows..][..level.above.len() * rows];
             let below = &at.units[level.below_start * rows..][..level.below.len() * rows];
             self.weight_gradient(pass, level, above, below);

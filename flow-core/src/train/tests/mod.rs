@@ -133,6 +133,7 @@ where
     type Latent = Vector<D>;
     type Context = <() as Given<C>>::Context;
     type Base = crate::base::Normal;
+    type Double = Self;
     const NAME: &'static str = "Tiny";
     const ITEMS: &'static [Item] = &[];
 

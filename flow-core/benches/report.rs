@@ -1,4 +1,4 @@
-//! Reports on flows of 64 numbers: `cargo bench -p flow-core --bench stability`.
+//! Reports on flows of 64 numbers: `cargo bench -p flow-core --bench report`.
 //!
 //! A report has the reconstruction errors of 1,000 rows and of as many samples, five times there
 //! and back, and all singular values of 1,000 Jacobians.

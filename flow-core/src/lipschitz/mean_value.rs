@@ -1,0 +1,114 @@
+//! A map on a box, by its value at one point and its Jacobian.
+
+use super::{Interval, IntervalMatrix};
+use crate::Result;
+
+/// A box with a point of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The point.
+    pub centre: Vec<f64>,
+    /// The box.
+    pub sides: Vec<Interval>,
+}
+
+impl Cell {
+    /// The least box that holds both, with that point.
+    ///
+    /// # Panics
+    /// Where they have different lengths.
+    pub fn new(centre: Vec<f64>, mut sides: Vec<Interval>) -> Self {
+        assert_eq!(centre.len(), sides.len(), "numbers of a point and of a box");
+        for (side, &c) in sides.iter_mut().zip(&centre) {
+            *side = side.hull(Interval::point(c));
+        }
+        Self { centre, sides }
+    }
+
+    /// A box with its middle.
+    pub fn around(sides: Vec<Interval>) -> Self {
+        Self::new(sides.iter().map(|side| side.middle()).collect(), sides)
+    }
+
+    /// Those numbers of it.
+    pub(crate) fn part(&self, numbers: impl Iterator<Item = usize>) -> Self {
+        let (centre, sides) = numbers.map(|i| (self.centre[i], self.sides[i])).unzip();
+        Self { centre, sides }
+    }
+
+    /// How far its points lie from the centre.
+    pub(crate) fn offsets(&self) -> IntervalMatrix {
+        let each = self.sides.iter().zip(&self.centre);
+        let each: Vec<Interval> = each.map(|(&side, &c)| side - Interval::point(c)).collect();
+        IntervalMatrix::column(&each)
+    }
+}
+
+/// What a map `f` makes of a [`Cell`] with centre c: for any two of its points
+/// `f(x) − f(y) = J·(x − y)` with a matrix J of [`jacobian`](Self::jacobian), and f(c) lies in
+/// [`centre`](Self::centre). So f(x) is in `f(c) + J·(x − c)`: the mean value form (Moore, Kearfott
+/// and Cloud 2009, "Introduction to interval analysis", section 6.3).
+///
+/// All Jacobians at points of the box, and at a kink those on either side, make such a J: a mean of
+/// them is the one between two points, and intervals hold means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanValue {
+    /// What the centre can become.
+    pub centre: Vec<Interval>,
+    /// Every Jacobian, a row for each output.
+    pub jacobian: IntervalMatrix,
+}
+
+impl MeanValue {
+    /// Everything that the box can become.
+    pub fn image(&self, cell: &Cell) -> Vec<Interval> {
+        let moved = self.jacobian.times(&cell.offsets()).intervals();
+        self.centre.iter().zip(moved).map(|(&c, moved)| c + moved).collect()
+    }
+
+    /// The map of those numbers alone, with the others anywhere in the cell.
+    pub(crate) fn of_numbers(&self, cell: &Cell, numbers: &[usize]) -> Self {
+        let rows: Vec<usize> = (0..self.centre.len()).collect();
+        let jacobian = self.jacobian.taken(&rows, numbers);
+        let mut others: Vec<usize> = (0..cell.centre.len()).collect();
+        others.retain(|j| !numbers.contains(j));
+        if others.is_empty() {
+            return Self { centre: self.centre.clone(), jacobian };
+        }
+        let away = cell.offsets().taken(&others, &[0]);
+        let moved = self.jacobian.taken(&rows, &others).times(&away).intervals();
+        let centre = self.centre.iter().zip(moved).map(|(&c, moved)| c + moved).collect();
+        Self { centre, jacobian }
+    }
+
+    /// Of an affine map, from what it makes of boxes.
+    ///
+    /// # Errors
+    /// The map's.
+    pub(crate) fn of_affine(
+        cell: &Cell,
+        mut map: impl FnMut(Vec<Interval>) -> Result<Vec<Interval>>,
+    ) -> Result<Self> {
+        let d = cell.centre.len();
+        let centre = map(cell.centre.iter().map(|&c| Interval::point(c)).collect())?;
+        let zero = map(vec![Interval::ZERO; d])?;
+        let mut entries = vec![Interval::ZERO; centre.len() * d];
+        for j in 0..d {
+            let mut unit = vec![Interval::ZERO; d];
+            unit[j] = Interval::point(1.0);
+            for (i, (one, &zero)) in map(unit)?.into_iter().zip(&zero).enumerate() {
+                entries[i * d + j] = if zero == Interval::ZERO { one } else { one - zero };
+            }
+        }
+        let jacobian = IntervalMatrix::from_intervals(centre.len(), d, &entries);
+        Ok(Self { centre, jacobian })
+    }
+
+    /// Of a map of each number alone, from each centre's image and each slope.
+    pub(crate) fn of_diagonal(centre: Vec<Interval>, slopes: &[Interval]) -> Self {
+        let d = slopes.len();
+        let mut entries = vec![Interval::ZERO; d * d];
+        entries.iter_mut().step_by(d + 1).zip(slopes).for_each(|(v, &slope)| *v = slope);
+        Self { centre, jacobian: IntervalMatrix::from_intervals(d, d, &entries) }
+    }
+}
