@@ -7,7 +7,7 @@
 //! [`Pass::restore`] in its own product, last in, first out.
 
 use crate::engine::{Builder, Pass, Setup, State, Values};
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Result, Scalar, Shape};
 
 /// An invertible map between samples, with its log-determinant and gradients.
@@ -102,6 +102,14 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         probe.lose_region();
         Ok(Amplification::architectural(self.facts()))
+    }
+
+    /// Adds the gradient of `by[0]·ln f + by[1]·ln g` to `slopes`, where f and g are the bounds of
+    /// both directions that [`amplification`](Self::amplification) certifies everywhere; false where
+    /// it cannot, as without code of its own.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], slopes: &mut Slopes<E>) -> bool {
+        let _ = (state, by, slopes);
+        false
     }
 
     /// The block on a box with all its Jacobians there, in the direction in which the probe goes: with

@@ -7,8 +7,8 @@ use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
 use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Gradients, Tape, Tensor};
 
 use crate::engine::{
-    check, options, read, split, AfterStep, Entry, Flat, Given, Layout, Machine, Mirror, Operator,
-    Role,
+    adds_to, check, options, read, split, AddGradient, AfterStep, Entry, Flat, Given, Layout,
+    Machine, Mirror, Operator, Role,
 };
 use crate::pattern::{matches, nearest};
 use crate::{
@@ -297,6 +297,18 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
     /// The trainable parts of the flat parameter vector, in order.
     pub(crate) fn trainable(&self) -> &[std::ops::Range<usize>] {
         &self.mirror.trainable
+    }
+
+    /// A function that adds a gradient by all parameters to dfdx's.
+    pub(crate) fn adds_to_weights(&self) -> AddGradient<E> {
+        let (trainable, add) = (self.mirror.trainable.clone(), adds_to(&self.mirror.tensor));
+        std::sync::Arc::new(move |gradients, all| {
+            let parts = trainable.iter().flat_map(|range| &all[range.clone()]).copied();
+            match trainable.is_empty() {
+                true => Ok(()),
+                false => add(gradients, &parts.collect::<Vec<E>>()),
+            }
+        })
     }
 
     pub(crate) fn operator<'a>(

@@ -5,7 +5,7 @@ use super::rotation::rotation;
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with a matrix that is a parameter itself, at every pixel alike: `linear(dense)` and
@@ -184,6 +184,12 @@ impl<E: Scalar> Block<E> for LinearDense {
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         Ok(Some(self.linear(probe).mean_value(cell, probe.backwards())))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        let weight = state.values.parameter(&self.weight);
+        dense::add_bound_slopes(weight, by, to.parameter(&self.weight));
+        true
     }
 
     fn facts(&self) -> Facts {

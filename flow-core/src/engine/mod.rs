@@ -32,5 +32,4 @@ pub(crate) use channels::{to_channels_first, to_channels_last};
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
 pub(crate) use operation::{adds_to, check, ordered, read, split, AddGradient, Given, Operator};
-#[cfg(test)]
 pub(crate) use pass::Gradients;
