@@ -100,7 +100,7 @@ class Table:
         return lines
 
     def notes(self):
-        """Scaling, one row, and what failed."""
+        """Rates, scaling, one row, and what failed."""
         lines = []
         for threads in sorted({t for t, _ in self.found.ceilings}):
             rate, middle, best = self.ceiling(threads)
@@ -121,7 +121,7 @@ class Table:
         if row := self.found.times.get(("W2", OURS, "one_row", 1)):
             micro = spread([1e3 * milliseconds for milliseconds in row])
             lines.append(f"- W2, log-probability of one row, in microseconds: {micro}.")
-        lines += [f"- Not measured: {failure}" for failure in self.found.failures]
+        lines += [f"- Failed: {failure}." for failure in self.found.failures]
         return lines
 
     def markdown(self, heading, lead):
