@@ -42,8 +42,16 @@ use crate::{Result, Scalar, Shape};
 /// }
 /// ```
 pub trait Block<E: Scalar>: Send + Sync + 'static {
-    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin.
+    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin. It may rearrange
+    /// a row's numbers on the way, in a product as in the opposite of its pass. A product has
+    /// [`Pass::rows`] rows, which can be more than there are log-determinants.
     const COMPOSITE: bool = false;
+
+    /// Whether [`inverse`](Self::inverse) saves, at the same point of the data side, just what
+    /// [`forward`](Self::forward) does, so that either can run before either product. Then
+    /// [`Memory::Inverted`](crate::Memory::Inverted) evaluates the block's net once in its backward
+    /// pass, not twice.
+    const SAVES_ALIKE: bool = false;
 
     /// Data to latent.
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()>;

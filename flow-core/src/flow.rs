@@ -12,8 +12,8 @@ use crate::engine::{
 };
 use crate::pattern::{matches, nearest};
 use crate::{
-    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Values,
-    Vector, View,
+    Architecture, Backend, Context, Event, FlowError, GuardReport, Memory, Noise, Result, Scalar,
+    Values, Vector, View,
 };
 
 /// The blocks of an [`Architecture`] with their weights, on a device.
@@ -33,7 +33,7 @@ pub struct Flow<A: Architecture<E>, E: Scalar = f32, B: Backend = Cpu> {
 
 impl<A: Architecture<E>, E: Scalar, B: Backend> Clone for Flow<A, E, B> {
     fn clone(&self) -> Self {
-        let machine = self.machine.clone();
+        let machine = self.machine.apart();
         let trainable = self.mirror.trainable.clone();
         Self {
             mirror: Mirror::new(&machine.state().values, trainable),
@@ -249,6 +249,19 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
     /// dfdx's tape can only say that it failed; here is why.
     pub fn last_error(&self) -> Option<FlowError> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the guard of the last backward pass under [`Memory::Inverted`] saw, if there was one.
+    ///
+    /// A pass whose guard is off or ended it with an error leaves the report as it was.
+    pub fn guard_report(&self) -> Option<GuardReport> {
+        self.machine.watch().report()
+    }
+
+    /// Inverts again, where a guard had switched to recomputing for good
+    /// ([`Policy::SwitchToRecomputing`](crate::memory::Policy::SwitchToRecomputing)).
+    pub fn trust_inverse(&self) {
+        self.machine.watch().distrust(false);
     }
 
     /// The log-probability of one row in nats, on the caller's thread, without a tape: for

@@ -253,6 +253,8 @@ impl<N, T: Transform> Coupling<N, T> {
 }
 
 impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
+    const SAVES_ALIKE: bool = true;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         let (mut part, mut parameters) = self.condition(pass, x)?;
         let before = pass.take_copy(&part);

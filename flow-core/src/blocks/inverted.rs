@@ -26,6 +26,8 @@ impl<E: Scalar, B: Block<E>> Block<E> for Inverted<B> {
         false
     };
 
+    const SAVES_ALIKE: bool = B::SAVES_ALIKE;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         self.0.inverse(pass, x, log_det)
     }

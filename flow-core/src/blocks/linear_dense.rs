@@ -255,14 +255,7 @@ mod tests {
             assert!(log_det[0] < -35.0, "{log_det:?}");
             // A loss that does not depend on the log-determinant has its gradient.
             let totals = machine
-                .vjp(
-                    Direction::Forward,
-                    Memory::Stored,
-                    kept.unwrap(),
-                    &mut [5.0, 7.0],
-                    &[0.0],
-                    &[],
-                )
+                .vjp(Direction::Forward, kept.unwrap(), &mut [5.0, 7.0], &[0.0], &[])
                 .unwrap();
             assert_eq!(totals.parameters, [5.0, 5.0, 7.0, 7.0]);
 

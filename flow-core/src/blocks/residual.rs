@@ -256,6 +256,8 @@ impl<N> Residual<N> {
 }
 
 impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
+    const SAVES_ALIKE: bool = true;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         if pass.saving() {
             let copy = pass.take_copy(x);

@@ -7,6 +7,8 @@
 mod batch;
 mod builder;
 mod channels;
+mod fingerprint;
+mod inverting;
 mod layout;
 mod machine;
 mod mirror;
@@ -14,6 +16,7 @@ mod operation;
 mod pass;
 mod setup;
 mod state;
+mod watch;
 mod workspace;
 
 pub use builder::{Builder, Start};
