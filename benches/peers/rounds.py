@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from servers import level
 from sizes import PASSES
 
 OURS = "flow"
@@ -80,16 +81,17 @@ def measure(servers, workload, rounds, threads, inputs, weights, found):
             say(f"{workload} {model} {kind}: {first:.1f} ms")
             jobs.append((kind, server, model))
             turn[kind, model] = TURN[workload] if first < SLOW else 1
+    level(servers)
     for i in range(rounds):
         ceiling(servers, threads, found)
         for kind, server, model in jobs:
             taken = run(server, workload, model, kind, turn[kind, model], threads)
             found.times[workload, model, kind, threads].extend(taken)
         alone(servers, workload, threads, found)
-        if len({server.priority() for server in servers}) > 1:
+        if level(servers):
             found.failures.append(
-                f"{workload}, round {i + 1}: the libraries ran with different priorities, so its "
-                "ratios say nothing"
+                f"{workload}, round {i + 1}: the libraries' priorities were changed meanwhile, which "
+                "distorts its ratios"
             )
         say(f"{workload}: round {i + 1} of {rounds}")
     for server in servers:

@@ -90,13 +90,27 @@ class Server:
             raise RuntimeError(f"{self.name}: {answer['error']}")
         return answer
 
-    def priority(self):
-        """The niceness it runs with: somebody may have changed it."""
-        return os.getpriority(os.PRIO_PROCESS, self.process.pid)
+    def threads(self):
+        """Its threads: each has a niceness of its own, and somebody may change it."""
+        try:
+            return [int(thread) for thread in os.listdir(f"/proc/{self.process.pid}/task")]
+        except OSError:
+            return [self.process.pid]
 
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def level(servers):
+    """Gives all threads of all servers the niceness of the one that gives way most. Whether any had
+    another one."""
+    threads = [thread for server in servers for thread in server.threads()]
+    found = {thread: os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    most = max(found.values())
+    for thread in (thread for thread, nice in found.items() if nice != most):
+        os.setpriority(os.PRIO_PROCESS, thread, most)
+    return set(found.values()) != {most}
 
 
 def inputs(own_python):
