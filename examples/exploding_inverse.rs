@@ -4,26 +4,28 @@
 //! invertible neural networks", Behrmann et al. 2021, section 4.1.1 and appendix C).
 //!
 //! ```sh
-//! cargo run --release --example exploding_inverse                 # small nets, few steps
-//! cargo run --release --example exploding_inverse -- --published  # the paper's: many hours
+//! cargo run --release --example exploding_inverse                 # minutes
+//! cargo run --release --example exploding_inverse -- --published  # the paper's size: many hours
 //! ```
 //!
-//! The default run is too short and its nets too small for the first flow to break as published; the
-//! last lines say what did.
+//! `--only 0`, `1` or `2` is for one of the three models, and `--trained` for those that earlier runs
+//! have trained.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use flow_core::lipschitz::{Bound, Region};
-use flow_core::plot::{heat_map, Heat, Window};
+use flow_core::plot::{panels, Column, Heat, PanelRow, Window};
 use flow_core::prelude::*;
 use flow_core::stability::{self, Amplification, Inputs, PlaneMap};
 use flow_core::{Architecture, Cpu, Flow, Invertible, Unconditional};
 use flow_examples::{checkerboard, output_folder, Options, Result};
 
-/// The three models, with one net in all their blocks.
+/// The three models: affine ones with one net in all their blocks, and a residual one.
 macro_rules! models {
-    ($size:ident: $($net:tt)*) => {
+    ($size:ident: $affine:ident($($sizes:tt)*), $($residual:tt)*) => {
         mod $size {
             use super::*;
 
@@ -31,42 +33,50 @@ macro_rules! models {
                 /// Scales in (0, 1).
                 struct Affine: Vector<2> {
                     repeat 50 {
-                        affine_coupling(scale = sigmoid(0.0, 1.0), net = $($net)*);
-                        affine_coupling(scale = sigmoid(0.0, 1.0), net = $($net)*);
+                        affine_coupling(scale = sigmoid(0.0, 1.0), net = $affine($($sizes)*));
+                        affine_coupling(scale = sigmoid(0.0, 1.0), net = $affine($($sizes)*));
                     }
                 }
 
                 /// Scales in (0.5, 1).
                 struct Modified: Vector<2> {
                     repeat 50 {
-                        affine_coupling(scale = sigmoid(0.5, 1.0), net = $($net)*);
-                        affine_coupling(scale = sigmoid(0.5, 1.0), net = $($net)*);
+                        affine_coupling(scale = sigmoid(0.5, 1.0), net = $affine($($sizes)*));
+                        affine_coupling(scale = sigmoid(0.5, 1.0), net = $affine($($sizes)*));
                     }
                 }
 
                 /// No block amplifies more than 1.8 times forwards, or 5 times backwards.
                 struct Residual: Vector<2> {
-                    repeat 100 { residual(lipschitz = 0.8, net = $($net)*, tolerance = 1e-6); }
+                    repeat 100 { residual(lipschitz = 0.8, net = $($residual)*, tolerance = 1e-6); }
                 }
             }
 
-            pub(super) fn all(study: &Study) -> Result<[Found; 3]> {
-                let (cpu, seed) = (Cpu::default(), study.seed);
-                let mut affine = Affine::<f32>::build(&cpu, seed)?;
-                let mut modified = Modified::<f32>::build(&cpu, seed)?;
-                let mut residual = Residual::<f32>::build(&cpu, seed)?;
-                Ok([
-                    study.examine("affine (0, 1)", &mut affine)?,
-                    study.examine("affine (0.5, 1)", &mut modified)?,
-                    study.examine("residual 0.8", &mut residual)?,
-                ])
+            pub(super) fn all(study: &Study) -> Result<Vec<Found>> {
+                let (cpu, seed, mut found) = (Cpu::default(), study.seed, Vec::new());
+                if study.wants(0) {
+                    let mut affine = Affine::<f32>::build(&cpu, seed)?;
+                    found.push(study.examine(0, &mut affine)?);
+                }
+                if study.wants(1) {
+                    let mut modified = Modified::<f32>::build(&cpu, seed)?;
+                    found.push(study.examine(1, &mut modified)?);
+                }
+                if study.wants(2) {
+                    let mut residual = Residual::<f32>::build(&cpu, seed)?;
+                    found.push(study.examine(2, &mut residual)?);
+                }
+                Ok(found)
             }
         }
     };
 }
 
-models!(small: mlp([32, 32], swish));
-models!(published: mlp([128, 128, 128, 128], swish));
+models!(small: mlp([128, 128, 128, 128], swish), mlp([64, 64], swish));
+models!(published: mlp([128, 128, 128, 128], swish), mlp([128, 128, 128, 128], swish));
+
+const NAMES: [&str; 3] =
+    ["affine, scales in (0, 1)", "affine, scales in (0.5, 1)", "residual, coefficient 0.8"];
 
 /// Half the side of the square that the data lie in, and of the square that is looked at.
 const DATA: f64 = 4.0;
@@ -75,8 +85,8 @@ const SHOWN: f64 = 8.0;
 /// A reconstruction that is further off than this is no inverse any more.
 const BROKEN: f64 = 0.01;
 
-/// Steps of the default run.
-const STEPS: u64 = 2000;
+/// Steps after which a model is looked at on its way.
+const LOOKS: [u64; 4] = [100, 300, 1_000, 10_000];
 
 struct Study {
     train: Rows<f32>,
@@ -86,27 +96,29 @@ struct Study {
     steps: u64,
     batch: usize,
     cells: usize,
+    only: Option<usize>,
+    trained: bool,
 }
 
 /// What becomes of points that are sent forwards and back, on one part of the plane.
 struct Part {
-    name: &'static str,
     cells: usize,
     non_finite: usize,
-    broken: usize,
+    lost: usize,
     median: f64,
     largest: f64,
 }
 
 struct Found {
-    name: &'static str,
-    parts: [Part; 2],
+    row: PanelRow,
+    outside: Part,
 }
 
 fn main() -> Result {
-    let options = Options::read_with_switches(&["steps", "seed", "cells"], &["published"])?;
+    let names = ["steps", "seed", "cells", "batch", "only"];
+    let options = Options::read_with_switches(&names, &["published", "trained"])?;
     let published = options.switched("published");
-    let (steps, batch) = if published { (50_000, 500) } else { (STEPS, 250) };
+    let (steps, batch) = if published { (50_000, 500) } else { (1_000, 64) };
     let seed = options.get("seed")?.unwrap_or(0);
     let mut noise = Noise::seed(seed);
     let study = Study {
@@ -115,69 +127,111 @@ fn main() -> Result {
         folder: output_folder("exploding_inverse")?,
         seed,
         steps: options.get("steps")?.unwrap_or(steps),
-        batch,
+        batch: options.get("batch")?.unwrap_or(batch),
         cells: options.get("cells")?.unwrap_or(100),
+        only: options.get("only")?,
+        trained: options.switched("trained"),
     };
     let found = if published { published::all(&study)? } else { small::all(&study)? };
-    for Found { name, parts: [_, outside] } in &found {
-        let Part { cells, broken, largest, .. } = outside;
+    for Found { row, outside: Part { cells, lost, largest, .. } } in &found {
         println!(
-            "{name}: outside the data the inverse is lost (not finite, or off by more than {BROKEN}) \
-             at {broken} of {cells} points; the largest finite error is {largest:.1e}"
+            "{}: outside the data the inverse is lost (not finite, or off by more than {BROKEN}) at \
+             {lost} of {cells} points; the largest finite error is {largest:.1e}",
+            row.name
         );
     }
-    println!("wrote the maps to {}", study.folder.display());
+    let column = |name: &str, heat, range| Column { name: name.into(), heat, range };
+    let columns = [
+        column("density", Heat::Linear, Some((0.0, 0.05))),
+        column("reconstruction error", Heat::Logarithmic, Some((1e-8, 1.0))),
+    ];
+    let rows: Vec<PanelRow> = found.into_iter().map(|found| found.row).collect();
+    let path = study.folder.join("panels.png");
+    panels(&path, Window::square(SHOWN), study.cells, &columns, &rows)?;
+    println!("wrote {}", path.display());
     Ok(())
 }
 
 impl Study {
-    fn examine<A>(&self, name: &'static str, flow: &mut Flow<A, f32>) -> Result<Found>
+    fn wants(&self, model: usize) -> bool {
+        self.only.is_none_or(|only| only == model)
+    }
+
+    fn examine<A>(&self, model: usize, flow: &mut Flow<A, f32>) -> Result<Found>
     where
         A: Architecture<f32, Context = Unconditional, Event = Vector<2>> + Invertible,
     {
-        let start = Instant::now();
-        Trainer::new(Adam { weight_decay: 1e-5, ..Adam::new(1e-3) })
-            .batch_size(self.batch)
-            .steps(self.steps)
-            .clip(Clip::Norm(5.0))
-            .seed(self.seed)
-            .silent()
-            .fit(flow, &self.train)?;
-        let seconds = start.elapsed().as_secs_f64();
+        println!("{}", NAMES[model]);
+        let weights = self.folder.join(format!("model-{model}.safetensors"));
+        if self.trained {
+            flow.load_weights(&weights)?;
+        } else {
+            self.train_and_look(model, flow)?;
+            flow.save(&weights)?;
+        }
         let fit = evaluate(flow, &self.held_out)?;
-        println!(
-            "{name}: {} steps in {seconds:.0} s, held out {:.3} ± {:.3} nats",
-            self.steps, fit.mean, fit.standard_error
-        );
+        println!("  held out {:.3} ± {:.3} nats", fit.mean, fit.standard_error);
 
-        // The bounds of the square that is looked at go into the titles.
+        // The bounds of the square that is looked at go into the picture.
         self.bounds("on the data's square", flow, DATA)?;
         let [forward, inverse] = self.bounds("on the square shown", flow, SHOWN)?;
 
         let window = Window::square(SHOWN);
         let density = PlaneMap::density(flow, window, self.cells)?;
-        let title = format!("{name}, density; forward {forward}");
-        let path = self.file(name, "density");
-        heat_map(path, &title, window, Heat::Logarithmic, self.cells, &density.values)?;
-
         let map = PlaneMap::reconstruction_error(flow, window, self.cells)?;
-        map.draw(self.file(name, "reconstruction"), &format!("{name}, error; inverse {inverse}"))?;
-        let parts = [
-            self.part("inside the data's square", &map, |inside| inside),
-            self.part("outside", &map, |inside| !inside),
-        ];
-        for Part { name, cells, non_finite, broken, median, largest } in &parts {
-            println!(
-                "  {name:<24} reconstruction error: median {median:.1e}, largest finite {largest:.1e}; \
-                 of {cells} points {non_finite} not finite, {broken} lost"
-            );
-        }
+        let (inside, outside) = (self.part(&map, true), self.part(&map, false));
+        println!("  inside the data's square: {}", inside.line());
+        println!("  outside                 : {}", outside.line());
         println!(
             "  density not finite at {} of {} points\n",
             density.non_finite(),
-            density.values.len()
+            density.values.len(),
         );
-        Ok(Found { name, parts })
+        let notes = vec![
+            format!("amplification forwards {forward}; backwards {inverse}"),
+            format!("outside the data {}", outside.line()),
+        ];
+        let row =
+            PanelRow { name: NAMES[model].into(), notes, maps: vec![density.values, map.values] };
+        Ok(Found { row, outside })
+    }
+
+    /// Trains a model, and says on its way what has become of its inverse.
+    fn train_and_look<A>(&self, model: usize, flow: &mut Flow<A, f32>) -> Result
+    where
+        A: Architecture<f32, Context = Unconditional, Event = Vector<2>> + Invertible,
+    {
+        let checkpoint = self.folder.join(format!("model-{model}.checkpoint"));
+        forget(&checkpoint)?;
+        let mut seconds = 0.0;
+        for look in LOOKS.into_iter().filter(|look| *look < self.steps).chain([self.steps]) {
+            let start = Instant::now();
+            // Each look goes on where the last one ended.
+            let ended = Trainer::new(Adam { weight_decay: 1e-5, ..Adam::new(1e-3) })
+                .batch_size(self.batch)
+                .steps(self.steps)
+                .checkpoint(&checkpoint)
+                .checkpoint_every(self.steps)
+                .resume()
+                .seed(self.seed)
+                .silent()
+                .watch(move |record| match record.step >= look {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                })
+                .fit(flow, &self.train);
+            seconds += start.elapsed().as_secs_f64();
+            let map = PlaneMap::reconstruction_error(flow, Window::square(SHOWN), self.cells)?;
+            let outside = self.part(&map, false);
+            println!("  {look:>6} steps, {seconds:>5.0} s; outside the data {}", outside.line());
+            // A likelihood that is no longer finite is a way to break, too.
+            if let Err(error @ FlowError::Diverged { .. }) = ended {
+                println!("  {error}");
+                break;
+            }
+            ended?;
+        }
+        forget(&checkpoint)
     }
 
     /// Certified and observed amplification on a square, forwards and backwards.
@@ -197,31 +251,41 @@ impl Study {
         Ok(both)
     }
 
-    fn part(&self, name: &'static str, map: &PlaneMap, wanted: impl Fn(bool) -> bool) -> Part {
+    fn part(&self, map: &PlaneMap, wanted: bool) -> Part {
         let middle = |i: usize| SHOWN * ((2 * i + 1) as f64 / self.cells as f64 - 1.0);
         let inside = |i: usize| {
             [i % self.cells, i / self.cells].into_iter().all(|side| middle(side).abs() <= DATA)
         };
-        let cells = map.values.iter().enumerate().filter(|(i, _)| wanted(inside(*i)));
+        let cells = map.values.iter().enumerate().filter(|(i, _)| inside(*i) == wanted);
         let errors: Vec<f64> = cells.map(|(_, error)| *error).collect();
         let mut finite: Vec<f64> = errors.iter().copied().filter(|e| e.is_finite()).collect();
         finite.sort_unstable_by(f64::total_cmp);
         let non_finite = errors.len() - finite.len();
         Part {
-            name,
             cells: errors.len(),
             non_finite,
-            broken: non_finite + finite.iter().filter(|error| **error > BROKEN).count(),
+            lost: non_finite + finite.iter().filter(|error| **error > BROKEN).count(),
             median: finite.get(finite.len() / 2).copied().unwrap_or(f64::NAN),
             largest: finite.last().copied().unwrap_or(f64::NAN),
         }
     }
+}
 
-    fn file(&self, name: &str, what: &str) -> PathBuf {
-        let text = format!("{name} {what}");
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
-        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-        self.folder.join(format!("{}.png", words.join("-")))
+impl Part {
+    fn line(&self) -> String {
+        let Self { cells, non_finite, lost, median, largest } = self;
+        format!(
+            "lost at {lost} of {cells} points, {non_finite} of them not finite; finite errors: median \
+             {median:.1e}, largest {largest:.1e}"
+        )
+    }
+}
+
+/// Removes what an interrupted run left behind.
+fn forget(checkpoint: &Path) -> Result {
+    match std::fs::remove_file(checkpoint) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Six flows of usual sizes, ready to be timed: density, sampling and whole training steps.
 //!
 //! `cargo bench -p flow-benches --bench workloads` times them alone; the
-//! program `serve-workloads` does so on request, in turns with the same models of other libraries.
+//! program `serve-workloads` does so on request, in turns with the
+//! same models of other libraries, for `scripts/compare-peers`.
 //!
 //! ```
 //! use flow_benches::{load, Pass};

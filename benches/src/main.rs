@@ -6,7 +6,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `{"do": "models"}` | `{"W1": ["flow"], …}` |
-//! | `{"do": "load", "workload": "W2", "model": "flow", "inputs": "w2.npy", "weights": null}` | `{"parameters": 34832, "nets": 34832}` |
+//! | `{"do": "load", "workload": "W2", "model": "flow", "inputs": "w2.npy", "weights": null}` | `{"parameters": 35344, "nets": 35344}` |
 //! | `{"do": "run", "workload": "W2", "model": "flow", "pass": "density", "times": 5, "threads": 2}` | `{"milliseconds": [0.4, …]}` |
 //! | `{"do": "ceiling", "times": 5, "threads": 2}` | `{"gflops": [130.1, …]}` |
 //! | `{"do": "unload"}` | `{}` |

@@ -36,12 +36,16 @@ fn place(name: &str) -> Option<(&str, usize)> {
 }
 
 /// The residual flow after 400 steps on the checkerboard: read from a file, or else written to it.
+/// Weights of another flow are replaced.
 pub(crate) fn trained_residual(file: Option<&Path>) -> Result<Residual<f32>, FlowError> {
     const STEPS: u64 = 400;
     const BATCH: usize = 500;
     let cpu = Cpu::default();
-    if let Some(flow) = file.filter(|file| file.exists()).map(|file| Residual::load(&cpu, file)) {
-        return flow;
+    if let Some(file) = file.filter(|file| file.exists()) {
+        match Residual::load(&cpu, file) {
+            Err(FlowError::WeightsDiffer { .. }) => {} // the flow has changed since
+            loaded => return loaded,
+        }
     }
     let mut flow = Residual::<f32>::build(&cpu, 0)?;
     let trainer = Trainer::new(Adam::new(1e-3)).batch_size(BATCH).steps(STEPS).silent();

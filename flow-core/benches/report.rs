@@ -17,8 +17,17 @@ flow! {
         }
     }
 
-    /// Ten spline couplings with wide nets and linear maps between.
+    /// Eight spline couplings.
     struct Splines: Vector<64> {
+        repeat 4 {
+            linear(lu);
+            spline_coupling(keep = first, net = mlp([128, 128], relu));
+            spline_coupling(keep = second, net = mlp([128, 128], relu));
+        }
+    }
+
+    /// Ten spline couplings with wide nets and linear maps between.
+    struct WideSplines: Vector<64> {
         repeat 5 {
             linear(lu);
             spline_coupling(keep = first, net = mlp([256, 256], relu));
@@ -50,4 +59,9 @@ fn affine(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn splines(bencher: Bencher<'_, '_>) {
     report(bencher, &Splines::<f32>::build(&Cpu::default(), 0).expect("a flow"));
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn wide_splines(bencher: Bencher<'_, '_>) {
+    report(bencher, &WideSplines::<f32>::build(&Cpu::default(), 0).expect("a flow"));
 }

@@ -87,6 +87,8 @@ impl<T: Transform> MaskedAutoregressive<T> {
 }
 
 impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
+    const SAVES_ALIKE: bool = true;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         let rows = pass.rows();
         let mut at = self.net.start(pass, x);

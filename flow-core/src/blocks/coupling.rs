@@ -3,7 +3,9 @@ use super::Split;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::linear::coupled;
-use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
+use crate::lipschitz::{
+    up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe, Slopes,
+};
 use crate::nets::{Conditioner, LastLayer};
 use crate::transforms::Transform;
 use crate::{Block, Facts, LogDet, Result, Scalar, Shape};
@@ -265,6 +267,8 @@ impl<N, T: Transform> Coupling<N, T> {
 }
 
 impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
+    const SAVES_ALIKE: bool = true;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         let (mut part, mut parameters) = self.condition(pass, x)?;
         let before = pass.take_copy(&part);
@@ -356,6 +360,15 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         let narrow = (1.0 / least).next_up();
         let found = Amplification::certified(coupled(m, most), coupled(n, narrow));
         Ok(found.beside_published(up(most.max(1.0) + m), up(narrow.max(1.0) + n)))
+    }
+
+    /// With m the norm of an additive coupling's net, both bounds are `b = (m + √(m² + 4))/2`, and
+    /// `∂ ln b/∂ ln m` is `m/√(m² + 4)`.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        T::LOG_DET == LogDet::Zero
+            && self.net.add_norm_slopes(state, self.context, to, |m| {
+                (by[0] + by[1]) * m / (m * m + 4.0).sqrt()
+            })
     }
 
     /// The Jacobian's entries, or those of its inverse.

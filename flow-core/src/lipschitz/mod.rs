@@ -27,6 +27,7 @@ pub(crate) mod norm;
 mod probe;
 mod region;
 mod rounding;
+mod slopes;
 pub(crate) mod triangle;
 mod whole;
 
@@ -39,3 +40,4 @@ pub use interval_matrix::IntervalMatrix;
 pub use mean_value::{Cell, MeanValue};
 pub use probe::Probe;
 pub use region::Region;
+pub use slopes::Slopes;

@@ -1,10 +1,11 @@
 //! A box on its way through a flow.
 
 use super::bounds::{extremes, Amplification, BlockBound};
+use super::slopes::{Errand, ErrandKind, Refusal, Slopes};
 use super::whole::Whole;
 use super::{Cell, Interval, IntervalMatrix, MeanValue};
 use crate::engine::{Buffers, Derived, Parameter, State};
-use crate::{Block, Result, Scalar};
+use crate::{Block, FlowError, Result, Scalar};
 
 /// Carries a box through the blocks of a flow and asks each how much it can amplify a change there.
 ///
@@ -23,6 +24,7 @@ pub struct Probe<'a, E: Scalar> {
     context: Vec<Interval>,
     running: Amplification,
     records: Vec<BlockBound>,
+    errand: Option<Errand<E>>,
     whole: Whole,
     /// What the block that is asked now has said of its Jacobians.
     found: Option<Found>,
@@ -46,6 +48,7 @@ impl<'a, E: Scalar> Probe<'a, E> {
     ) -> Self {
         let leaf = if backwards { leaves.len() } else { 0 };
         let (running, records) = (Amplification::ISOMETRY, Vec::new());
+        let errand = None;
         let whole = Whole::new(&region, backwards);
         Self {
             state,
@@ -56,9 +59,17 @@ impl<'a, E: Scalar> Probe<'a, E> {
             context,
             running,
             records,
+            errand,
             whole,
             found: None,
         }
+    }
+
+    /// Also sums up something over the blocks.
+    pub(super) fn on(mut self, kind: ErrandKind) -> Self {
+        let slopes = Slopes::new(self.state);
+        self.errand = Some(Errand { kind, sum: 0.0, slopes, refused: None });
+        self
     }
 
     /// Whether it goes from the latents to the data.
@@ -154,7 +165,20 @@ impl<'a, E: Scalar> Probe<'a, E> {
             self.leaf -= 1;
         }
         let input = extremes(&self.region);
-        self.found = match self.whole.cell(&self.region) {
+        if let Some(errand) = &mut self.errand {
+            if let ErrandKind::LogDeterminants { size } = errand.kind {
+                let (context, width) = (self.context.len(), self.region.len());
+                errand.log_determinant(block, self.state, context, width, size)?;
+                self.leaf += 1;
+                return Ok(Amplification::ISOMETRY);
+            }
+        }
+        // What is summed up is that of everything.
+        let cell = match self.errand {
+            None => self.whole.cell(&self.region),
+            Some(_) => None,
+        };
+        self.found = match cell {
             Some(cell) => block.mean_value(self, &cell)?.map(|there| Found {
                 back: there.jacobian.inverse(),
                 there,
@@ -162,8 +186,12 @@ impl<'a, E: Scalar> Probe<'a, E> {
             }),
             None => None,
         };
+        let certified = block.amplification(self)?;
+        if let Some(errand) = &mut self.errand {
+            errand.bound(self.leaf, block, self.state, certified);
+        }
         // What the architecture says holds too, and may be less.
-        let mut own = block.amplification(self)?.or(Amplification::architectural(block.facts()));
+        let mut own = certified.or(Amplification::architectural(block.facts()));
         let found = self.found.take();
         if let Some(Found { there, back, .. }) = &found {
             let back = back.as_ref().map_or(f64::INFINITY, IntervalMatrix::norm);
@@ -178,6 +206,29 @@ impl<'a, E: Scalar> Probe<'a, E> {
             self.leaf += 1;
         }
         Ok(own)
+    }
+
+    /// What was summed up, and its slopes. An error names the first block that it does not have.
+    pub(super) fn finish_errand(self) -> Result<(f64, Slopes<E>)> {
+        let Some(Errand { sum, slopes, refused, .. }) = self.errand else {
+            return Ok((0.0, Slopes::new(self.state)));
+        };
+        let Some((leaf, refusal)) = refused else { return Ok((sum, slopes)) };
+        let option =
+            format!("the certified bound everywhere of the block at {}", self.leaves[leaf]);
+        Err(match refusal {
+            Refusal::Unbounded => FlowError::option(
+                option,
+                "infinite",
+                "a finite one\nhelp: affine and spline couplings have none: use additive ones",
+            ),
+            Refusal::NotDifferentiable => FlowError::option(
+                option,
+                "not differentiable",
+                "one that is\nhelp: linear maps of `lu`, `dense` and `diagonal`, `actnorm`, additive \
+                 couplings and residual blocks with `mlp` or `conv` have one",
+            ),
+        })
     }
 
     /// What it has seen, block by block, and what is known of all together.

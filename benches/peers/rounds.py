@@ -1,0 +1,104 @@
+"""Takes turns between the servers, so that what disturbs the machine disturbs all alike."""
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from sizes import PASSES
+
+OURS = "flow"
+# Passes of one turn: short ones are repeated more often.
+TURN = {"W1": 3, "W2": 20, "W3": 3, "W4": 3, "W5": 3, "W6": 3}
+# Sampling of a peer that is slower than this many milliseconds has one pass a turn.
+SLOW = 300.0
+
+
+@dataclass
+class Found:
+    """What a run measured. Times are in milliseconds, rates in billions of operations a second."""
+
+    sizes: dict = field(default_factory=dict)
+    times: dict = field(default_factory=lambda: defaultdict(list))
+    ceilings: dict = field(default_factory=lambda: defaultdict(list))
+    failures: list = field(default_factory=list)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def load(servers, workload, inputs, weights, found):
+    """The models that could be loaded, each with its server."""
+    loaded = []
+    for server in servers:
+        for model in server.models.get(workload, []):
+            try:
+                size = server.ask(
+                    do="load",
+                    workload=workload,
+                    model=model,
+                    inputs=str(inputs / f"{workload}.npy"),
+                    weights=str(weights / f"{workload}-{model}.weights"),
+                )
+            except RuntimeError as error:
+                found.failures.append(f"{workload} {model}: {error}")
+                say(found.failures[-1])
+                continue
+            found.sizes[workload, model] = size
+            loaded.append((server, model))
+            say(f"{workload} {model}: {size['parameters']:,} parameters")
+    return loaded
+
+
+def ceiling(servers, threads, found, times=5):
+    """Readings of every server that can use that many threads: JAX cannot choose."""
+    for server in servers:
+        try:
+            readings = server.ask(do="ceiling", times=times, threads=threads)["gflops"]
+        except RuntimeError:
+            continue
+        found.ceilings[threads, server.name].extend(readings)
+
+
+def run(server, workload, model, kind, times, threads):
+    request = {"do": "run", "workload": workload, "model": model, "pass": kind}
+    return server.ask(**request, times=times, threads=threads)["milliseconds"]
+
+
+def measure(servers, workload, rounds, threads, inputs, weights, found):
+    """All passes of one workload; `threads` is for the comparison, ours runs on one as well."""
+    loaded = load(servers, workload, inputs, weights, found)
+    jobs, turn = [], {}
+    for kind in PASSES:
+        for server, model in loaded:
+            try:  # compiles, where a library does so on its first call
+                first = run(server, workload, model, kind, 1, threads)[0]
+            except RuntimeError as error:
+                found.failures.append(f"{workload} {model} {kind}: {error}")
+                say(found.failures[-1])
+                continue
+            say(f"{workload} {model} {kind}: {first:.1f} ms")
+            jobs.append((kind, server, model))
+            turn[kind, model] = TURN[workload] if first < SLOW else 1
+    for i in range(rounds):
+        ceiling(servers, threads, found)
+        for kind, server, model in jobs:
+            taken = run(server, workload, model, kind, turn[kind, model], threads)
+            found.times[workload, model, kind, threads].extend(taken)
+        alone(servers, workload, threads, found)
+        say(f"{workload}: round {i + 1} of {rounds}")
+    for server in servers:
+        server.ask(do="unload")
+
+
+def alone(servers, workload, threads, found):
+    """What only our own server is asked: one thread, and one row."""
+    ours = servers[0]
+    if workload == "W1" and threads > 1:
+        ceiling(servers, 1, found)
+        for kind in PASSES:
+            taken = run(ours, workload, OURS, kind, 2, 1)
+            found.times[workload, OURS, kind, 1].extend(taken)
+    if workload == "W2":
+        taken = run(ours, workload, OURS, "one_row", 5, 1)
+        found.times[workload, OURS, "one_row", 1].extend(taken)

@@ -1,0 +1,96 @@
+"""The server that the peers share with flow's own `serve-workloads`: requests as lines of JSON.
+
+    {"do": "models"}                                             {"W1": ["nflows", …], …}
+    {"do": "load", "workload", "model", "inputs", "weights"}     {"parameters": n, "nets": n}
+    {"do": "run", "workload", "model", "pass", "times", "threads"}   {"milliseconds": […]}
+    {"do": "ceiling", "times", "threads"}                        {"gflops": […]}
+    {"do": "unload"}                                             {}
+
+or {"error": "…"}. Passes are `density`, `sampling` and `training`; a model may lack some.
+"""
+
+import gc
+import json
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Callable
+
+# Products that one reading of the ceiling is the mean of.
+PRODUCTS = 200
+
+
+@dataclass
+class Model:
+    """A flow of some library: what to call, and how large it is."""
+
+    passes: dict[str, Callable[[], None]]
+    parameters: int
+    nets: int
+    keep: list = field(default_factory=list)
+
+
+class Server:
+    """Answers requests; `builders[workload][model]` loads a model from its inputs."""
+
+    def __init__(self, builders, product, set_threads):
+        self.builders = builders
+        self.product = product
+        self.set_threads = set_threads
+        self.loaded = {}
+
+    def models(self):
+        return {workload: list(models) for workload, models in self.builders.items()}
+
+    def load(self, workload, model, inputs, weights=None):
+        loaded = self.builders[workload][model](inputs, weights)
+        self.loaded[workload, model] = loaded
+        return {"parameters": int(loaded.parameters), "nets": int(loaded.nets)}
+
+    def run(self, workload, model, times, threads, **request):
+        passes = self.loaded[workload, model].passes
+        call = passes[request["pass"]]
+        self.set_threads(threads)
+        call()
+        return {"milliseconds": [1e3 * seconds(call) for _ in range(times)]}
+
+    def ceiling(self, times, threads):
+        self.set_threads(threads)
+        call = self.product(500, 128, 128)
+        call()
+
+        def reading():
+            return seconds(lambda: [call() for _ in range(PRODUCTS)]) / PRODUCTS
+
+        return {"gflops": [2 * 500 * 128 * 128 / reading() / 1e9 for _ in range(times)]}
+
+    def unload(self):
+        self.loaded.clear()
+        gc.collect()
+        return {}
+
+    def answer(self, line):
+        request = json.loads(line)
+        do = request.pop("do")
+        if do not in ("models", "load", "run", "ceiling", "unload"):
+            raise ValueError(f"no request {do}, expected models, load, run, ceiling or unload")
+        return getattr(self, do)(**request)
+
+
+def seconds(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def serve(server):
+    """Answers each line of standard input; what libraries print goes to standard error."""
+    warnings.filterwarnings("ignore")
+    out, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        try:
+            answer = server.answer(line)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=out, flush=True)

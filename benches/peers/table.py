@@ -1,0 +1,127 @@
+"""What a run found, as Markdown."""
+
+from statistics import median
+
+from rounds import OURS
+from sizes import NAMES, PASSES, operations
+
+# A peer's nets may have this share more or fewer numbers than ours and still be the same model.
+LIKE = 0.08
+
+
+def quantile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def number(value):
+    """With three digits."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{digits}f}"
+
+
+def spread(times):
+    return f"{number(median(times))} [{number(quantile(times, 0.1))}]"
+
+
+class Table:
+    """The tables of one run on `threads` threads."""
+
+    def __init__(self, found, threads):
+        self.found = found
+        self.threads = threads
+
+    def alike(self, workload, model):
+        ours = self.found.sizes[workload, OURS]["nets"]
+        theirs = self.found.sizes[workload, model]["nets"]
+        return abs(theirs - ours) <= LIKE * ours
+
+    def models(self, workload):
+        return [model for w, model in self.found.sizes if w == workload]
+
+    def workloads(self):
+        return [w for w in NAMES if (w, OURS) in self.found.sizes]
+
+    def ceiling(self, threads):
+        """The fastest decile of the fastest library's matrix products, their median, and that
+        library."""
+        rates = {
+            name: (quantile(readings, 0.9), median(readings), name)
+            for (t, name), readings in self.found.ceilings.items()
+            if t == threads and readings
+        }
+        return max(rates.values())
+
+    def others(self, workload, kind):
+        """The times of each model that is like ours, the fastest first."""
+        times = {
+            model: self.found.times.get((workload, model, kind, self.threads))
+            for model in self.models(workload)
+            if model != OURS and self.alike(workload, model)
+        }
+        return sorted(((m, t) for m, t in times.items() if t), key=lambda pair: median(pair[1]))
+
+    def row(self, workload, kind):
+        ours = self.found.times[workload, OURS, kind, self.threads]
+        floor = operations(workload, kind) / self.ceiling(self.threads)[0] / 1e6
+        others = self.others(workload, kind)
+        cells = [workload, kind, spread(ours)]
+        if others:
+            fastest, times = others[0]
+            middle = median(ours) / median(times)
+            low = quantile(ours, 0.1) / quantile(times, 0.1)
+            cells += [f"{fastest} {spread(times)}", f"**{middle:.2f}** [{low:.2f}]"]
+        else:
+            cells += ["", ""]
+        rest = ", ".join(f"{model} {spread(times)}" for model, times in others[1:])
+        cells += [f"{number(floor)}", f"{median(ours) / floor:.1f}", rest]
+        return f"| {' | '.join(cells)} |"
+
+    def passes(self):
+        head = ["workload", "pass", "flow", "fastest other", "ratio", "floor", "of floor", "others"]
+        lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        for workload in self.workloads():
+            for kind in PASSES:
+                if self.found.times.get((workload, OURS, kind, self.threads)):
+                    lines.append(self.row(workload, kind))
+        return lines
+
+    def sizes(self):
+        lines = ["| workload | numbers in nets | all parameters |", "|---|---|---|"]
+        for workload in self.workloads():
+            cells = {"nets": [], "parameters": []}
+            for model in self.models(workload):
+                size = self.found.sizes[workload, model]
+                unlike = "" if self.alike(workload, model) else " (another model: left out)"
+                cells["nets"].append(f"{model} {size['nets']:,}{unlike}")
+                cells["parameters"].append(f"{model} {size['parameters']:,}")
+            lines.append(f"| {workload} | {', '.join(cells['nets'])} | {', '.join(cells['parameters'])} |")
+        return lines
+
+    def notes(self):
+        """Scaling, one row, and what failed."""
+        lines = []
+        for threads in sorted({t for t, _ in self.found.ceilings}):
+            rate, middle, best = self.ceiling(threads)
+            lines.append(
+                f"- Matrix products on {threads} thread(s): {rate:.0f} GFLOP/s (fastest decile; "
+                f"median {middle:.0f}), by {best}."
+            )
+        for kind in PASSES:
+            one = self.found.times.get(("W1", OURS, kind, 1))
+            more = self.found.times.get(("W1", OURS, kind, self.threads))
+            if one and more and self.threads > 1:
+                gain = median(one) / median(more)
+                of = self.ceiling(self.threads)[0] / self.ceiling(1)[0]
+                lines.append(
+                    f"- W1 {kind} on one thread: {spread(one)} ms, {gain:.2f} times as long as on "
+                    f"{self.threads}; the matrix product gains {of:.2f}."
+                )
+        if row := self.found.times.get(("W2", OURS, "one_row", 1)):
+            lines.append(f"- W2, log-probability of one row, in microseconds: {spread([1e3 * t for t in row])}.")
+        lines += [f"- Not measured: {failure}" for failure in self.found.failures]
+        return lines
+
+    def markdown(self, heading, lead):
+        parts = [[f"# {heading}"], [lead], self.passes(), self.sizes(), self.notes()]
+        return "\n\n".join("\n".join(part) for part in parts) + "\n"
