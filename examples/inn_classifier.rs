@@ -87,7 +87,9 @@ struct Study {
     batch: usize,
     rate: f64,
     differences: f64,
+    differences_every: u64,
     likelihood: f64,
+    regulariser: Option<String>,
     measurements: u64,
 }
 
@@ -100,8 +102,20 @@ struct Found {
 }
 
 fn main() -> Result {
-    let names =
-        ["steps", "seed", "batch", "rate", "fd", "nf", "images", "labels", "measurements", "only"];
+    let names = [
+        "steps",
+        "seed",
+        "batch",
+        "rate",
+        "fd",
+        "fd-every",
+        "nf",
+        "images",
+        "labels",
+        "measurements",
+        "model",
+        "regulariser",
+    ];
     let options = Options::read_with_switches(&names, &["published"])?;
     let published = options.switched("published");
     let seed = options.get("seed")?.unwrap_or(0);
@@ -115,7 +129,7 @@ fn main() -> Result {
     let held_out = if data.len() > 10_000 { 0.1 } else { 1.0 / 3.0 };
     let (train, held_out) = data.split(held_out, &mut Noise::seed(seed).named("split"))?;
     println!("{} images to learn, {} held out", train.len(), held_out.len());
-    let (steps, batch, rate) = if published { (80_000, 128, 1e-4) } else { (300, 64, 2e-3) };
+    let (steps, batch, rate) = if published { (80_000, 128, 1e-4) } else { (150, 64, 5e-3) };
     let study = Study {
         train,
         held_out,
@@ -125,15 +139,17 @@ fn main() -> Result {
         batch: options.get("batch")?.unwrap_or(batch),
         rate: options.get("rate")?.unwrap_or(rate),
         differences: options.get("fd")?.unwrap_or(0.05),
+        differences_every: options.get("fd-every")?.unwrap_or(5),
+        regulariser: options.get("regulariser")?,
         likelihood: options.get("nf")?.unwrap_or(1e-5),
-        measurements: options.get("measurements")?.unwrap_or(5),
+        measurements: options.get("measurements")?.unwrap_or(3),
     };
     println!(
         "{:<18} {:<4} {:>9} {:>20} {:>10} {:>9} {:>9} {:>9}",
         "model", "reg.", "accuracy", "reconstruction", "condition", "σ min", "σ max", "training"
     );
-    let only: Option<String> = options.get("only")?;
-    let wanted = |name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let model: Option<String> = options.get("model")?;
+    let wanted = |name: &str| model.as_ref().is_none_or(|model| name.contains(model.as_str()));
     macro_rules! all {
         ($blocks:literal, $hidden:literal) => {
             if wanted("additive shuffle") {
@@ -208,6 +224,9 @@ impl Study {
             ("FD", Regulariser::Differences),
             ("NF", Regulariser::Likelihood),
         ] {
+            if self.regulariser.as_ref().is_some_and(|only| only != short) {
+                continue;
+            }
             let found = match self.train::<A>(regulariser) {
                 Ok(found) => found,
                 // What can no longer be trained is a result too.
@@ -224,7 +243,7 @@ impl Study {
             drawn.push(Curve::new(short, curve));
         }
         let path = self.folder.join(format!("{}.png", name.replace(' ', "-")));
-        let axes = ["step", "largest condition number, log₁₀"];
+        let axes = ["step", "largest condition number, log10"];
         curves(path, name, axes, &drawn)?;
         Ok(())
     }
@@ -246,7 +265,8 @@ impl Study {
         let objectives = match regulariser {
             Regulariser::None => Objectives::new(),
             Regulariser::Differences => {
-                Objectives::new().plus_every(10, self.differences, FiniteDifferences::default())
+                let (every, differences) = (self.differences_every, FiniteDifferences::default());
+                Objectives::new().plus_every(every, self.differences, differences)
             }
             Regulariser::Likelihood => Objectives::new().plus(self.likelihood, Likelihood),
         };
@@ -255,6 +275,8 @@ impl Study {
         let start = Instant::now();
         let trainer = Trainer::new(Adam::new(self.rate))
             .schedule(Schedule::Cosine)
+            .warm_up(self.steps / 5)
+            .clip(Clip::Norm(1.0))
             .batch_size(self.batch)
             .steps(self.steps)
             .seed(self.seed)

@@ -62,7 +62,7 @@ fn main() -> Result {
         &["published"],
     )?;
     let published = options.switched("published");
-    let (steps, rows, rate) = if published { (40_000, 10_000, 1e-4) } else { (6000, 500, 1e-3) };
+    let (steps, rows, rate) = if published { (40_000, 10_000, 1e-4) } else { (20_000, 500, 1e-3) };
     let seed = options.get("seed")?.unwrap_or(0);
     let rows = options.get("rows")?.unwrap_or(rows);
     let study = Study {
@@ -76,7 +76,7 @@ fn main() -> Result {
         "likelihood's weight", "MSE", "reconstruction error", "condition", "seconds"
     );
     let mut found = Vec::new();
-    let weight: f64 = options.get("weight")?.unwrap_or(1e-8);
+    let weight: f64 = options.get("weight")?.unwrap_or(if published { 1e-8 } else { 1e-6 });
     for weight in [0.0, weight] {
         let name = &format!("{weight:e}");
         found.push((
@@ -102,9 +102,9 @@ fn main() -> Result {
             .collect();
         curves(folder.join(file), "toy regression", ["step", what], &all)
     };
-    draw("loss.png", "mean squared error, log₁₀", |found| &found.loss)?;
-    draw("reconstruction.png", "largest reconstruction error, log₁₀", |found| &found.error)?;
-    draw("condition.png", "largest condition number, log₁₀", |found| &found.condition)?;
+    draw("loss.png", "mean squared error, log10", |found| &found.loss)?;
+    draw("reconstruction.png", "largest reconstruction error, log10", |found| &found.error)?;
+    draw("condition.png", "largest condition number, log10", |found| &found.condition)?;
     println!("wrote loss.png, reconstruction.png and condition.png to {}", folder.display());
     Ok(())
 }
