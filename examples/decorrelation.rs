@@ -8,12 +8,11 @@
 //! ```
 
 use dfdx::prelude::*;
-use flow_core::data::Bits;
 use flow_core::plot::{curves, Curve};
 use flow_core::prelude::*;
 use flow_core::stability::{decorrelate, Examination, Report};
 use flow_core::{Architecture, Flow, Invertible, Unconditional};
-use flow_examples::{output_folder, small_patches, Options, Result};
+use flow_examples::{grey_patches, output_folder, Options, Result};
 
 flow! {
     /// Scales in (0, 1), as the paper's.
@@ -72,7 +71,7 @@ fn main() -> Result {
     let options = Options::read(&["steps", "seed", "rate"])?;
     let seed = options.get("seed")?.unwrap_or(0);
     let run = Run {
-        data: grey(seed)?,
+        data: grey_patches(seed)?,
         seed,
         steps: options.get("steps")?.unwrap_or(1500),
         rounds: 10,
@@ -162,17 +161,4 @@ fn line(step: u64, loss: f64, report: &Report) {
         report.data.once().worst(),
         report.data.once().non_finite,
     );
-}
-
-/// Grey patches of 8 × 8 with numbers in [−0.5, 0.5), in random order.
-fn grey(seed: u64) -> Result<Rows<f32>> {
-    let noise = Noise::seed(seed).named("data");
-    let x = Bits::new(8)?.dequantize(&small_patches()?, &noise.named("dequantize"))?;
-    let order = noise.permutation(x.len());
-    let mut numbers = Vec::with_capacity(x.len() * 64);
-    for row in order {
-        let image = &x.values()[row * 192..(row + 1) * 192];
-        numbers.extend((0..64).map(|i| (image[i] + image[64 + i] + image[128 + i]) / 3.0 - 0.5));
-    }
-    Ok(Rows::new(numbers, 64)?)
 }

@@ -86,6 +86,11 @@ def measure(servers, workload, rounds, threads, inputs, weights, found):
             taken = run(server, workload, model, kind, turn[kind, model], threads)
             found.times[workload, model, kind, threads].extend(taken)
         alone(servers, workload, threads, found)
+        if len({server.priority() for server in servers}) > 1:
+            found.failures.append(
+                f"{workload}, round {i + 1}: the libraries ran with different priorities, so its "
+                "ratios say nothing"
+            )
         say(f"{workload}: round {i + 1} of {rounds}")
     for server in servers:
         server.ask(do="unload")

@@ -90,6 +90,10 @@ class Server:
             raise RuntimeError(f"{self.name}: {answer['error']}")
         return answer
 
+    def priority(self):
+        """The niceness it runs with: somebody may have changed it."""
+        return os.getpriority(os.PRIO_PROCESS, self.process.pid)
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()

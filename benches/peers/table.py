@@ -95,11 +95,12 @@ class Table:
                 unlike = "" if self.alike(workload, model) else " (another model: left out)"
                 cells["nets"].append(f"{model} {size['nets']:,}{unlike}")
                 cells["parameters"].append(f"{model} {size['parameters']:,}")
-            lines.append(f"| {workload} | {', '.join(cells['nets'])} | {', '.join(cells['parameters'])} |")
+            nets, parameters = map(", ".join, cells.values())
+            lines.append(f"| {workload} | {nets} | {parameters} |")
         return lines
 
     def notes(self):
-        """Scaling, one row, and what failed."""
+        """Rates, scaling, one row, and what failed."""
         lines = []
         for threads in sorted({t for t, _ in self.found.ceilings}):
             rate, middle, best = self.ceiling(threads)
@@ -118,8 +119,9 @@ class Table:
                     f"{self.threads}; the matrix product gains {of:.2f}."
                 )
         if row := self.found.times.get(("W2", OURS, "one_row", 1)):
-            lines.append(f"- W2, log-probability of one row, in microseconds: {spread([1e3 * t for t in row])}.")
-        lines += [f"- Not measured: {failure}" for failure in self.found.failures]
+            micro = spread([1e3 * milliseconds for milliseconds in row])
+            lines.append(f"- W2, log-probability of one row, in microseconds: {micro}.")
+        lines += [f"- Failed: {failure}." for failure in self.found.failures]
         return lines
 
     def markdown(self, heading, lead):

@@ -108,6 +108,7 @@ def splines(library, d=64, layers=10, bins=8, bound=3.0, hidden=256):
     def net(inputs, outputs):
         return WithContext(mlp([inputs, hidden, hidden, outputs]))
 
+    options = dict(num_bins=bins, tails="linear", tail_bound=bound)
     if library == "nflows":
         from nflows.transforms import LULinear, RandomPermutation
         from nflows.transforms import PiecewiseRationalQuadraticCouplingTransform as Coupling
@@ -118,7 +119,7 @@ def splines(library, d=64, layers=10, bins=8, bound=3.0, hidden=256):
             transforms += [
                 RandomPermutation(d),
                 LULinear(d, identity_init=True),
-                Coupling(mask(d, even=i % 2 == 0), net, num_bins=bins, tails="linear", tail_bound=bound),
+                Coupling(mask(d, even=i % 2 == 0), net, **options),
             ]
         return of_nflows(transforms, [d])
     if library == "normflows":
@@ -131,14 +132,8 @@ def splines(library, d=64, layers=10, bins=8, bound=3.0, hidden=256):
 
         flows = []
         for i in range(layers):
-            coupling = Coupling(
-                mask(d, even=i % 2 == 0),
-                net,
-                num_bins=bins,
-                tails="linear",
-                tail_bound=bound,
-                apply_unconditional_transform=False,
-            )
+            options["apply_unconditional_transform"] = False
+            coupling = Coupling(mask(d, even=i % 2 == 0), net, **options)
             flows += [Reverse(coupling), nf.flows.LULinearPermute(d)]
         return of_normflows(flows, d)
     # zuko: with a linear map by LU factors, or with a permutation, whose inverse is cheaper.

@@ -7,6 +7,7 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use flow_core::data::Bits;
 use flow_core::io::read_table;
 use flow_core::{Noise, Rows};
 
@@ -137,6 +138,22 @@ pub fn small_patches() -> Result<Rows<f32>> {
         }
     }
     Ok(Rows::new(small, 3 * SIDE * SIDE)?)
+}
+
+/// Grey ones of them, with numbers in [−0.5, 0.5), dequantised and in an order that the seed draws.
+///
+/// # Errors
+/// As [`small_patches`].
+pub fn grey_patches(seed: u64) -> Result<Rows<f32>> {
+    let noise = Noise::seed(seed).named("data");
+    let x = Bits::new(8)?.dequantize(&small_patches()?, &noise.named("dequantize"))?;
+    let order = noise.permutation(x.len());
+    let mut numbers = Vec::with_capacity(x.len() * 64);
+    for row in order {
+        let image = &x.values()[row * 192..(row + 1) * 192];
+        numbers.extend((0..64).map(|i| (image[i] + image[64 + i] + image[128 + i]) / 3.0 - 0.5));
+    }
+    Ok(Rows::new(numbers, 64)?)
 }
 
 /// Points spread evenly over the eight dark squares, of side 2, of a checkerboard on [−4, 4]².

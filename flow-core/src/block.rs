@@ -7,7 +7,7 @@
 //! [`Pass::restore`] in its own product, last in, first out.
 
 use crate::engine::{Builder, Pass, Setup, State, Values};
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Result, Scalar, Shape};
 
 /// An invertible map between samples, with its log-determinant and gradients.
@@ -42,8 +42,16 @@ use crate::{Result, Scalar, Shape};
 /// }
 /// ```
 pub trait Block<E: Scalar>: Send + Sync + 'static {
-    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin.
+    /// Whether this only calls other blocks, through [`Pass::forward`] and its kin. It may rearrange
+    /// a row's numbers on the way, in a product as in the opposite of its pass. A product has
+    /// [`Pass::rows`] rows, which can be more than there are log-determinants.
     const COMPOSITE: bool = false;
+
+    /// Whether [`inverse`](Self::inverse) saves, at the same point of the data side, just what
+    /// [`forward`](Self::forward) does, so that either can run before either product. Then
+    /// [`Memory::Inverted`](crate::Memory::Inverted) evaluates the block's net once in its backward
+    /// pass, not twice.
+    const SAVES_ALIKE: bool = false;
 
     /// Data to latent.
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()>;
@@ -94,6 +102,14 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         probe.lose_region();
         Ok(Amplification::architectural(self.facts()))
+    }
+
+    /// Adds the gradient of `by[0]·ln f + by[1]·ln g` to `slopes`, where f and g are the bounds of
+    /// both directions that [`amplification`](Self::amplification) certifies everywhere; false where
+    /// it cannot, as without code of its own.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], slopes: &mut Slopes<E>) -> bool {
+        let _ = (state, by, slopes);
+        false
     }
 
     /// The block on a box with all its Jacobians there, in the direction in which the probe goes: with

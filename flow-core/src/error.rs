@@ -99,6 +99,28 @@ pub enum FlowError {
         reason: String,
     },
 
+    /// A block whose input cannot be reconstructed from its output, in a pass that does that.
+    #[error("{block} at {path} cannot be inverted to save memory\nhelp: choose Memory::Recomputed, which keeps each block's input; #[require(memory_saving)] makes the compiler find such blocks")]
+    NotMemorySaving {
+        /// The block as it stands in the flow.
+        block: String,
+        /// Where it stands.
+        path: String,
+    },
+
+    /// An inverse that did not bring a block's input back, where the guard's policy is to fail.
+    #[error("the inverse exploded at {path}: row {row} came back with a relative error of {error:.0e}, over the threshold of {threshold:.0e}\nhelp: choose Policy::Fallback, which computes such blocks again, or Memory::Recomputed")]
+    InverseExploded {
+        /// The block.
+        path: String,
+        /// The row with the largest error.
+        row: usize,
+        /// Its error, relative to its norm.
+        error: f64,
+        /// The largest error that the guard lets pass.
+        threshold: f64,
+    },
+
     /// A parameter name or pattern that the flow does not have.
     #[error("no parameter matches `{pattern}`{}", suggestion(.nearest))]
     NoSuchParameter {

@@ -7,13 +7,13 @@ use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
 use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Gradients, Tape, Tensor};
 
 use crate::engine::{
-    check, options, read, split, AfterStep, Entry, Flat, Given, Layout, Machine, Mirror, Operator,
-    Role,
+    adds_to, check, options, read, split, AddGradient, AfterStep, Entry, Flat, Given, Layout,
+    Machine, Mirror, Operator, Role,
 };
 use crate::pattern::{matches, nearest};
 use crate::{
-    Architecture, Backend, Context, Event, FlowError, Memory, Noise, Result, Scalar, Values,
-    Vector, View,
+    Architecture, Backend, Context, Event, FlowError, GuardReport, Memory, Noise, Result, Scalar,
+    Values, Vector, View,
 };
 
 /// The blocks of an [`Architecture`] with their weights, on a device.
@@ -33,7 +33,7 @@ pub struct Flow<A: Architecture<E>, E: Scalar = f32, B: Backend = Cpu> {
 
 impl<A: Architecture<E>, E: Scalar, B: Backend> Clone for Flow<A, E, B> {
     fn clone(&self) -> Self {
-        let machine = self.machine.clone();
+        let machine = self.machine.apart();
         let trainable = self.mirror.trainable.clone();
         Self {
             mirror: Mirror::new(&machine.state().values, trainable),
@@ -251,6 +251,19 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// What the guard of the last backward pass under [`Memory::Inverted`] saw, if there was one.
+    ///
+    /// A pass whose guard is off or ended it with an error leaves the report as it was.
+    pub fn guard_report(&self) -> Option<GuardReport> {
+        self.machine.watch().report()
+    }
+
+    /// Inverts again, where a guard had switched to recomputing for good
+    /// ([`Policy::SwitchToRecomputing`](crate::memory::Policy::SwitchToRecomputing)).
+    pub fn trust_inverse(&self) {
+        self.machine.watch().distrust(false);
+    }
+
     /// The log-probability of one row in nats, on the caller's thread, without a tape: for
     /// serving. `row` holds the event's numbers (an image by channels, rows, columns), `context`
     /// the context's, empty where the flow is unconditional.
@@ -284,6 +297,18 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
     /// The trainable parts of the flat parameter vector, in order.
     pub(crate) fn trainable(&self) -> &[std::ops::Range<usize>] {
         &self.mirror.trainable
+    }
+
+    /// A function that adds a gradient by all parameters to dfdx's.
+    pub(crate) fn adds_to_weights(&self) -> AddGradient<E> {
+        let (trainable, add) = (self.mirror.trainable.clone(), adds_to(&self.mirror.tensor));
+        std::sync::Arc::new(move |gradients, all| {
+            let parts = trainable.iter().flat_map(|range| &all[range.clone()]).copied();
+            match trainable.is_empty() {
+                true => Ok(()),
+                false => add(gradients, &parts.collect::<Vec<E>>()),
+            }
+        })
     }
 
     pub(crate) fn operator<'a>(

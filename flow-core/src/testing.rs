@@ -124,7 +124,9 @@ where
                 round_trip(&machine, direction, &x, &context);
             }
             log_det(&machine, direction, &x, &context, rows.min(2), D);
-            for memory in [Memory::Stored, Memory::Recomputed] {
+            let inverts = machine.blocks().facts().memory_saving;
+            let modes = [Memory::Stored, Memory::Recomputed, Memory::Inverted];
+            for memory in modes.into_iter().take(2 + usize::from(inverts)) {
                 gradients(&mut machine.clone(), direction, memory, &x, &context, D);
             }
         }
@@ -251,15 +253,12 @@ fn gradients<A: Architecture<f64>>(
     };
     let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
     let mut by_x = cotangent.clone();
-    let totals =
-        machine.vjp(direction, memory, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
+    let totals = machine.vjp(direction, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
 
     // To the bit the same where nobody asks for gradients of parameters.
     let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
     let mut alone = cotangent.clone();
-    machine
-        .vjp_by_input(direction, memory, kept.unwrap(), &mut alone, &by_number, context)
-        .unwrap();
+    machine.vjp_by_input(direction, kept.unwrap(), &mut alone, &by_number, context).unwrap();
     let bits = |by: &[f64]| by.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&alone), bits(&by_x), "{direction:?}, {memory:?}: by the input alone");
 

@@ -298,6 +298,11 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
         self
     }
 
+    /// The flow that it is a view of.
+    pub(crate) fn flow(&self) -> &Flow<A, E, Cpu> {
+        self.flow
+    }
+
     fn take_tape(&self) -> T {
         self.tape.take().unwrap_or_default()
     }

@@ -48,6 +48,9 @@ def fetch():
 
 
 def sample(folder):
-    """The first images of those for testing."""
-    some = images(parts()[2], 10_000)[: 784 * SAMPLE]
+    """The first images of those for testing, and their labels."""
+    _, _, pixels, classes = parts()
+    some = images(pixels, 10_000)[: 784 * SAMPLE]
     write_npy(folder / "fashion-mnist.npy.gz", "|u1", some, (SAMPLE, 784))
+    some = labels(classes, 10_000)[:SAMPLE]
+    write_npy(folder / "fashion-mnist-labels.npy.gz", "|u1", some, (SAMPLE, 1))

@@ -10,8 +10,8 @@ use dfdx::prelude::{
     TensorFromVec, Trace, ZerosTensor,
 };
 use flow_core::{
-    Architecture, Data, Event, Facts, Flow, Invertible, Item, Joined, Latents, NormalizingFlow,
-    Scalar, Unconditional, Vector,
+    Architecture, Data, Event, Facts, Flow, Invertible, Item, Joined, Latents, Memory,
+    NormalizingFlow, Scalar, Unconditional, Vector,
 };
 
 /// Data to latent, or back.
@@ -75,6 +75,19 @@ pub trait Subject<E: Scalar> {
     /// The gradients of a pass, through dfdx's tape.
     fn slopes(
         &self,
+        direction: Direction,
+        x: &[E],
+        context: &[E],
+        cotangent: &[E],
+        by_log_det: &[E],
+    ) -> Slopes<E> {
+        self.slopes_in(Memory::Stored, direction, x, context, cotangent, by_log_det)
+    }
+
+    /// The same, where the pass keeps what `memory` says.
+    fn slopes_in(
+        &self,
+        memory: Memory,
         direction: Direction,
         x: &[E],
         context: &[E],
@@ -285,15 +298,17 @@ macro_rules! subjects {
                 other.run(direction, x, context)
             }
 
-            fn slopes(
+            fn slopes_in(
                 &self,
+                memory: Memory,
                 direction: Direction,
                 x: &[$E],
                 _: &[$E],
                 cotangent: &[$E],
                 by_log_det: &[$E],
             ) -> Slopes<$E> {
-                let (input, mut gradients) = $slopes(&self.0, direction, x, cotangent, by_log_det);
+                let view = self.0.memory(memory);
+                let (input, mut gradients) = $slopes(&view, direction, x, cotangent, by_log_det);
                 let parameters = by_name(&self.0, &mut gradients);
                 Slopes { input, context: Vec::new(), parameters }
             }
@@ -341,8 +356,9 @@ macro_rules! conditioned {
                 other.run(direction, x, context)
             }
 
-            fn slopes(
+            fn slopes_in(
                 &self,
+                memory: Memory,
                 direction: Direction,
                 x: &[$E],
                 context: &[$E],
@@ -350,7 +366,7 @@ macro_rules! conditioned {
                 by_log_det: &[$E],
             ) -> Slopes<$E> {
                 let context = rows_of::<C, $E>(context);
-                let view = self.0.given(context.leaky_trace());
+                let view = self.0.given(context.leaky_trace()).memory(memory);
                 let (input, mut gradients) = slopes(&view, direction, x, cotangent, by_log_det);
                 let parameters = by_name(&self.0, &mut gradients);
                 Slopes { input, context: gradients.get(&context).as_vec(), parameters }

@@ -3,7 +3,7 @@ use super::moments::moments;
 use super::{Diagonal, AFFINE};
 use crate::engine::{BufferKind, Buffers, Builder, Parameter, Pass, Setup, Start, State, Values};
 use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
-use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale) + shift`, per feature, set from a first batch (Kingma and Dhariwal 2018,
@@ -112,6 +112,10 @@ impl<E: Scalar> Block<E> for ActNorm {
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         Ok(Some(scaled_and_shifted(cell, &self.maps(probe), probe.backwards())))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        self.scale.add_bound_slopes(state, by, to)
     }
 
     fn facts(&self) -> Facts {

@@ -3,7 +3,9 @@ use super::Split;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::linear::coupled;
-use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
+use crate::lipschitz::{
+    up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe, Slopes,
+};
 use crate::nets::{Conditioner, LastLayer};
 use crate::transforms::Transform;
 use crate::{Block, Facts, LogDet, Result, Scalar, Shape};
@@ -201,6 +203,20 @@ impl<N, T: Transform> Coupling<N, T> {
         MeanValue { centre, jacobian: IntervalMatrix::from_intervals(d, d, &entries) }
     }
 
+    /// Bounds from the entries of the Jacobian and of its inverse.
+    fn by_entries(&self, found: [IntervalMatrix; 2]) -> Amplification {
+        let [kept, moved] = [&self.parts.kept, &self.parts.moved]
+            .map(|part| part.iter().map(|&(_, entry)| entry).collect::<Vec<_>>());
+        let norms = found.map(|jacobian| {
+            let steered = jacobian.taken(&moved, &kept).norm();
+            let slopes = moved.iter().map(|&i| jacobian.entry(i, i).magnitude());
+            (steered, slopes.fold(0.0, f64::max))
+        });
+        let [own, published] = [coupled, |m: f64, g: f64| up(g.max(1.0) + m)]
+            .map(|bound: fn(f64, f64) -> f64| norms.map(|(m, g)| bound(m, g)));
+        Amplification::certified(own[0], own[1]).beside_published(published[0], published[1])
+    }
+
     /// Keeps what [`product`](Self::product) needs.
     fn keep<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: Buffer<E>, parameters: Buffer<E>) {
         pass.save_or_give(x);
@@ -251,6 +267,8 @@ impl<N, T: Transform> Coupling<N, T> {
 }
 
 impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
+    const SAVES_ALIKE: bool = true;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         let (mut part, mut parameters) = self.condition(pass, x)?;
         let before = pass.take_copy(&part);
@@ -294,6 +312,9 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
     /// norm is at most that of the 2 × 2 matrix of the blocks' norms, tighter than the published
     /// max(1, ‖G‖) + ‖M‖ (Behrmann et al. 2021, table 3). The inverse has `−G⁻¹M` and `G⁻¹`.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if let Some(found) = probe.closely() {
+            return Ok(self.by_entries(found));
+        }
         let (p, written) = (self.transform.parameters(), self.parts.written);
         let each = self.parts.read + self.context;
         let mut input = vec![Interval::ZERO; each * self.shape.pixels()];
@@ -339,6 +360,15 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         let narrow = (1.0 / least).next_up();
         let found = Amplification::certified(coupled(m, most), coupled(n, narrow));
         Ok(found.beside_published(up(most.max(1.0) + m), up(narrow.max(1.0) + n)))
+    }
+
+    /// With m the norm of an additive coupling's net, both bounds are `b = (m + √(m² + 4))/2`, and
+    /// `∂ ln b/∂ ln m` is `m/√(m² + 4)`.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        T::LOG_DET == LogDet::Zero
+            && self.net.add_norm_slopes(state, self.context, to, |m| {
+                (by[0] + by[1]) * m / (m * m + 4.0).sqrt()
+            })
     }
 
     /// The Jacobian's entries, or those of its inverse.

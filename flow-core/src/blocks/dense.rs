@@ -1,7 +1,9 @@
 //! Products of a batch with a matrix.
 
+use super::lu::Lu;
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Derived, Parameter, Pass};
+use crate::lipschitz::linear;
 use crate::Scalar;
 
 /// A `d × d` matrix, and where its gradient is added.
@@ -95,4 +97,14 @@ pub(super) fn add_by_inverse<E: Scalar>(
     multiply(&mut half, Into::Replace, inverse, Matrix::new(by_inverse, d, d));
     half.iter_mut().for_each(|v| *v = -*v);
     multiply(by_weight, Into::Add, Matrix::new(&half, d, d), inverse);
+}
+
+/// Adds the gradient by W of `by[0]·ln ‖W‖ + by[1]·ln ‖W⁻¹‖`.
+pub(super) fn add_bound_slopes<E: Scalar>(weight: &[E], by: [f64; 2], gradient: &mut [E]) {
+    let d = weight.len().isqrt();
+    let weight: Vec<f64> = weight.iter().map(|v| v.as_f64()).collect();
+    let transposed = Lu::of(weight.clone(), d).inverse_transposed();
+    let inverse: Vec<f64> = (0..d * d).map(|i| transposed[i % d * d + i / d]).collect();
+    let slopes = linear::slopes(&weight, &inverse, d, by);
+    gradient.iter_mut().zip(slopes).for_each(|(g, slope)| *g += E::of(slope));
 }

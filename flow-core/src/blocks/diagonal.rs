@@ -1,8 +1,8 @@
 use super::features::{add_products, add_to_all, change};
 use super::{non_empty, AFFINE};
-use crate::engine::{Builder, Derived, Parameter, Pass, Start, Values};
+use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
-use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x·exp(log_scale)`, per feature: `linear(diagonal)`.
@@ -114,6 +114,20 @@ impl<E: Scalar> Block<E> for Diagonal {
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         Ok(Some(scaled_and_shifted(cell, &self.maps(probe), probe.backwards())))
+    }
+
+    /// The bounds are the largest scale, and one over the smallest.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        let logs = state.values.parameter(&self.log_scale);
+        let order = |&a: &usize, &b: &usize| logs[a].as_f64().total_cmp(&logs[b].as_f64());
+        let gradient = to.parameter(&self.log_scale);
+        if let Some(largest) = (0..logs.len()).max_by(order) {
+            gradient[largest] += E::of(by[0]);
+        }
+        if let Some(smallest) = (0..logs.len()).min_by(order) {
+            gradient[smallest] -= E::of(by[1]);
+        }
+        true
     }
 
     fn facts(&self) -> Facts {

@@ -41,7 +41,7 @@ fn a_row_outside_the_domain_has_density_0_and_no_gradient() {
     assert!(x.iter().all(|z| z.is_finite()), "{x:?}");
     let mut gradient = [0.0; 8];
     let kept = kept.unwrap();
-    machine.vjp(Direction::LogProb, Memory::Stored, kept, &mut gradient, &[1.0; 4], &[]).unwrap();
+    machine.vjp(Direction::LogProb, kept, &mut gradient, &[1.0; 4], &[]).unwrap();
     assert_eq!([gradient[3], gradient[4], gradient[6], gradient[7]], [0.0; 4]);
     assert!(gradient.iter().all(|g| g.is_finite()) && gradient[1] != 0.0);
 }

@@ -48,7 +48,7 @@ impl<N> Field<N> {
     }
 
     /// Numbers that the net reads at a pixel beside the features.
-    fn beside(&self) -> usize {
+    pub(super) fn beside(&self) -> usize {
         self.context + usize::from(self.timed)
     }
 

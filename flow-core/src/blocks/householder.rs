@@ -157,10 +157,9 @@ mod tests {
             let keep = Some(crate::Memory::Stored);
             let (_, kept) = machine.run(Direction::Forward, &mut x, &[], keep).unwrap();
             assert!((x[0].hypot(x[1]) - 5.0).abs() < 1e-12, "{scale}: {x:?}");
-            let (memory, kept) = (crate::Memory::Stored, kept.unwrap());
-            let totals = machine
-                .vjp(Direction::Forward, memory, kept, &mut [1.0, 2.0], &[0.0], &[])
-                .unwrap();
+            let kept = kept.unwrap();
+            let totals =
+                machine.vjp(Direction::Forward, kept, &mut [1.0, 2.0], &[0.0], &[]).unwrap();
             assert!(totals.parameters.iter().all(|v| v.is_finite()), "{scale}");
         }
     }

@@ -1,5 +1,5 @@
 use crate::engine::{Pass, State, Values};
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, Result, Scalar};
 
 /// A block the other way round: its inverse leads from data to latent.
@@ -25,6 +25,8 @@ impl<E: Scalar, B: Block<E>> Block<E> for Inverted<B> {
         assert!(!B::COMPOSITE, "only a single block can be inverted");
         false
     };
+
+    const SAVES_ALIKE: bool = B::SAVES_ALIKE;
 
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         self.0.inverse(pass, x, log_det)
@@ -60,6 +62,10 @@ impl<E: Scalar, B: Block<E>> Block<E> for Inverted<B> {
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         probe.turned(|probe| self.0.mean_value(probe, cell))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        self.0.add_bound_slopes(state, [by[1], by[0]], to)
     }
 
     fn facts(&self) -> Facts {

@@ -1,7 +1,7 @@
 use super::linear_dense::LinearDense;
 use super::rearrange::{sides, Rearrange};
 use crate::engine::{Builder, Pass, State, Values};
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// A convolution whose `k × k` kernels do not overlap, with as many of them as numbers under one:
@@ -81,6 +81,10 @@ impl<E: Scalar> Block<E> for InvertibleConv {
             self.squeeze.reorder(probe, true);
         }
         Ok(found)
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        self.weight.add_bound_slopes(state, by, to)
     }
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {

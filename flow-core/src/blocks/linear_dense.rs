@@ -5,7 +5,7 @@ use super::rotation::rotation;
 use super::{non_empty, AFFINE};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with a matrix that is a parameter itself, at every pixel alike: `linear(dense)` and
@@ -186,6 +186,12 @@ impl<E: Scalar> Block<E> for LinearDense {
         Ok(Some(self.linear(probe).mean_value(cell, probe.backwards())))
     }
 
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        let weight = state.values.parameter(&self.weight);
+        dense::add_bound_slopes(weight, by, to.parameter(&self.weight));
+        true
+    }
+
     fn facts(&self) -> Facts {
         Facts { bi_lipschitz: false, ..AFFINE }
     }
@@ -249,14 +255,7 @@ mod tests {
             assert!(log_det[0] < -35.0, "{log_det:?}");
             // A loss that does not depend on the log-determinant has its gradient.
             let totals = machine
-                .vjp(
-                    Direction::Forward,
-                    Memory::Stored,
-                    kept.unwrap(),
-                    &mut [5.0, 7.0],
-                    &[0.0],
-                    &[],
-                )
+                .vjp(Direction::Forward, kept.unwrap(), &mut [5.0, 7.0], &[0.0], &[])
                 .unwrap();
             assert_eq!(totals.parameters, [5.0, 5.0, 7.0, 7.0]);
 

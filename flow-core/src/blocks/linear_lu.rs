@@ -10,7 +10,7 @@ use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
-use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with `W = P·L·(U + diag(sign·exp(log_diagonal)))`, at every pixel alike: `linear(lu)`
@@ -262,6 +262,11 @@ impl<E: Scalar> Block<E> for LinearLu {
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         Ok(Some(self.linear(probe).mean_value(cell, probe.backwards())))
+    }
+
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        dense::add_bound_slopes(self.weight.of(&state.derived), by, to.derived(&self.weight));
+        true
     }
 
     fn facts(&self) -> Facts {

@@ -48,7 +48,7 @@ fn compare<M: Make<D, 0>, const D: usize>(
         let (_, kept) = machine.run(direction, &mut got, &[], Some(memory)).unwrap();
         let mut by_x = cotangent.clone();
         let zeros = [0.0; ROWS];
-        let total = machine.vjp(direction, memory, kept.unwrap(), &mut by_x, &zeros, &[]).unwrap();
+        let total = machine.vjp(direction, kept.unwrap(), &mut by_x, &zeros, &[]).unwrap();
         close(direction, "output", &got, &values);
         close(direction, "gradient by x", &by_x, &gradients.get(&x).as_vec());
         if count > 0 {

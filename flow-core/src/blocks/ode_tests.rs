@@ -97,8 +97,7 @@ where
         let (_, kept) = machine.run(direction, &mut x.clone(), &context, Some(memory)).unwrap();
         let kept = kept.unwrap();
         let mut by_x = cotangent.clone();
-        let totals =
-            machine.vjp(direction, memory, kept, &mut by_x, &by_log_det, &context).unwrap();
+        let totals = machine.vjp(direction, kept, &mut by_x, &by_log_det, &context).unwrap();
         let check = |what: &str, i: usize, got: f64, at: &dyn Fn(f64) -> f64| {
             let want = (at(1e-5) - at(-1e-5)) / 2e-5;
             let off = (got - want).abs() / (1.0 + want.abs());
@@ -295,7 +294,7 @@ fn values_and_gradients_are_those_of_dfdx() {
         let ran = machine.run(Direction::Forward, &mut y, &[], Some(memory)).unwrap();
         let (log_det, kept) = (ran.0, ran.1.unwrap());
         let mut by_x = cotangent;
-        let ran = machine.vjp(Direction::Forward, memory, kept, &mut by_x, &by_log_det, &[]);
+        let ran = machine.vjp(Direction::Forward, kept, &mut by_x, &by_log_det, &[]);
         for (got, want) in [y, log_det, by_x, ran.unwrap().parameters].into_iter().zip(want) {
             assert_eq!(got.len(), want.len());
             let scale = 1.0 + distance(&want, &vec![0.0; want.len()]);

@@ -3,7 +3,9 @@ use super::determinant::Determinant;
 use super::field::Field;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Builder, Pass, State, Values};
-use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
+use crate::lipschitz::{
+    up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe, Slopes,
+};
 use crate::nets::{Differentiable, LastLayer, Linearization};
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 
@@ -254,6 +256,8 @@ impl<N> Residual<N> {
 }
 
 impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
+    const SAVES_ALIKE: bool = true;
+
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()> {
         if pass.saving() {
             let copy = pass.take_copy(x);
@@ -318,6 +322,9 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
     /// Backwards, the preimage of a box lies around that of its middle `z`: with the residual
     /// `r = x + g(x) − z` of any guess x, in the ball of radius (‖half sides‖ + ‖r‖)/(1 − c).
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if probe.closely().is_some() {
+            return Ok(Amplification::architectural(Block::<E>::facts(self)));
+        }
         let features = self.field.features();
         let region = std::mem::take(probe.region());
         let x = if probe.backwards() { self.preimage(probe, &region) } else { region };
@@ -329,6 +336,13 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             x.iter().zip(&net.output).map(|(&x, &g)| x + g).collect()
         };
         Ok(Amplification::certified(up(1.0 + c), (1.0 / (1.0 - c).next_down()).next_up()))
+    }
+
+    /// `∂ ln (1 + c)/∂ ln c` is `c/(1 + c)`, and `−∂ ln (1 − c)/∂ ln c` is `c/(1 − c)`.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        self.field.net().add_norm_slopes(state, self.field.beside(), to, |c| {
+            by[0] * c / (1.0 + c) + by[1] * c / (1.0 - c)
+        })
     }
 
     /// `I + J` with the net's Jacobian J, or its inverse on a box that holds the preimage.

@@ -147,7 +147,7 @@ fn product<A: crate::Architecture<f64>>(
     let memory = crate::Memory::Stored;
     let (_, kept) = machine.run(direction, &mut x.to_vec(), &[], Some(memory)).unwrap();
     let mut by_x = cotangent.to_vec();
-    let totals = machine.vjp(direction, memory, kept.unwrap(), &mut by_x, by_log_det, &[]).unwrap();
+    let totals = machine.vjp(direction, kept.unwrap(), &mut by_x, by_log_det, &[]).unwrap();
     (by_x, totals.parameters)
 }
 

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::batch;
 use super::builder::Builder;
 use super::channels::{to_channels_first, to_channels_last};
+use super::inverting::{Exploded, Inverting};
 use super::layout::Layout;
 use super::pass::{Gradients, Pass};
 use super::setup::Setup;
 use super::state::{State, Values};
+use super::watch::Watch;
 use super::workspace::Workspace;
 use crate::base::Base;
 use crate::{Architecture, Context, Event, FlowError, Memory, Noise, Result, Scalar};
@@ -33,6 +35,7 @@ pub(crate) struct Machine<A: Architecture<E>, E: Scalar> {
     layout: Arc<Layout>,
     state: Arc<State<E>>,
     spare: Arc<Spare<E>>,
+    watch: Arc<Watch>,
     noise: Noise,
 }
 
@@ -44,6 +47,7 @@ impl<A: Architecture<E>, E: Scalar> Clone for Machine<A, E> {
             layout: self.layout.clone(),
             state: self.state.clone(),
             spare: self.spare.clone(),
+            watch: self.watch.clone(),
             noise: self.noise.clone(),
         }
     }
@@ -57,8 +61,18 @@ struct Spare<E> {
 
 /// What a pass keeps for its product, group by group.
 pub(crate) struct Kept<E> {
+    memory: Memory,
     groups: Vec<Range<usize>>,
     workspaces: Vec<Workspace<E>>,
+}
+
+/// What a row group's product leaves.
+struct Done<E> {
+    workspace: Workspace<E>,
+    gradients: Gradients<E>,
+    explosions: Vec<Exploded>,
+    /// Bytes of its trail.
+    trail: usize,
 }
 
 /// Gradients of a whole batch.
@@ -84,6 +98,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             layout: Arc::new(layout),
             state: Arc::new(state),
             spare: Arc::new(spare),
+            watch: Arc::default(),
             noise: Noise::seed(0),
         };
         machine.prepare()?;
@@ -93,6 +108,16 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     /// The same machine with other random numbers for the blocks that draw any.
     pub(crate) fn drawing(&self, noise: Noise) -> Self {
         Self { noise, ..self.clone() }
+    }
+
+    /// The same machine for a flow of its own, whose guards have seen nothing yet.
+    pub(crate) fn apart(&self) -> Self {
+        Self { watch: Arc::default(), ..self.clone() }
+    }
+
+    /// What the guards of its passes have seen.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The same blocks with the same weights in `f64`.
@@ -197,6 +222,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         keep: Option<Memory>,
         radius: &mut [f64],
     ) -> Result<(Vec<E>, Option<Kept<E>>)> {
+        let keep = keep.map(|asked| self.watch.memory(asked)).transpose()?;
         let size = A::Event::SHAPE.size();
         let rows = x.len() / size;
         let groups = self.groups(rows);
@@ -218,7 +244,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
                     .drawing(&self.noise, range.start)
                     .measuring(radius);
             if let Some(memory) = keep {
-                pass = pass.keeping(memory);
+                pass = pass.keeping(memory).inverting(self.inverting(direction, memory));
             }
             let ran = self.run_group(direction, pass, x, numbers);
             if ran.is_err() || keep.is_none() {
@@ -227,12 +253,13 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             ran.map(|()| workspace)
         });
         let workspaces = workspaces.into_iter().collect::<Result<Vec<_>>>()?;
-        let kept = Kept { groups, workspaces };
-        if keep.is_some() {
-            return Ok((numbers, Some(kept)));
+        match keep {
+            Some(memory) => Ok((numbers, Some(Kept { memory, groups, workspaces }))),
+            None => {
+                self.recycle(workspaces);
+                Ok((numbers, None))
+            }
         }
-        self.recycle(kept);
-        Ok((numbers, None))
     }
 
     /// The vector-Jacobian product of a kept pass: `gradient` holds the loss's gradient by the
@@ -241,13 +268,12 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     pub(crate) fn vjp(
         &self,
         direction: Direction,
-        memory: Memory,
         kept: Kept<E>,
         gradient: &mut [E],
         by_number: &[E],
         context: &[E],
     ) -> Result<Totals<E>> {
-        let found = self.product(direction, memory, kept, gradient, by_number, context, true)?;
+        let found = self.product(direction, kept, gradient, by_number, context, true)?;
         self.total(found)
     }
 
@@ -256,13 +282,12 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     pub(crate) fn vjp_by_input(
         &self,
         direction: Direction,
-        memory: Memory,
         kept: Kept<E>,
         gradient: &mut [E],
         by_number: &[E],
         context: &[E],
     ) -> Result<()> {
-        let unread = self.product(direction, memory, kept, gradient, by_number, context, false)?;
+        let unread = self.product(direction, kept, gradient, by_number, context, false)?;
         lock(&self.spare.gradients).extend(unread);
         Ok(())
     }
@@ -271,7 +296,6 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     fn product(
         &self,
         direction: Direction,
-        memory: Memory,
         kept: Kept<E>,
         gradient: &mut [E],
         by_number: &[E],
@@ -279,37 +303,62 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         learning: bool,
     ) -> Result<Vec<Gradients<E>>> {
         let size = A::Event::SHAPE.size();
-        let groups = kept.groups;
+        let Kept { memory, groups, workspaces } = kept;
         let jobs: Vec<_> = groups
             .iter()
             .cloned()
             .zip(batch::split(gradient, &groups, size))
-            .zip(kept.workspaces)
+            .zip(workspaces)
             .map(|((range, gradient), workspace)| (range, gradient, workspace))
             .collect();
         let done = batch::each(jobs, |(range, gradient, mut workspace)| {
             let context = self.rows_of(context, &range);
             let mut gradients = self.gradients(context.len(), learning);
+            let trail = workspace.trail_bytes();
             let mut pass =
                 Pass::new(range.len(), &self.state, context, &mut workspace, &mut gradients)
                     .drawing(&self.noise, range.start)
-                    .replaying(memory);
+                    .replaying(memory)
+                    .inverting(self.inverting(direction, memory));
             if !learning {
                 pass = pass.by_input_alone();
             }
             let ran = self.vjp_group(direction, pass, gradient, &by_number[range]);
+            let explosions = workspace.explosions();
             workspace.clear();
-            ran.map(|()| (workspace, gradients))
+            ran.map(|()| Done { workspace, gradients, explosions, trail })
         });
-        let (workspaces, gradients): (Vec<_>, Vec<_>) =
-            done.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        self.recycle(Kept { groups, workspaces });
-        Ok(gradients)
+        Ok(self.collect(memory, done.into_iter().collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Takes note of what guards saw, and keeps workspaces for later.
+    fn collect(&self, memory: Memory, done: Vec<Done<E>>) -> Vec<Gradients<E>> {
+        let mut explosions = Vec::new();
+        let mut gradients = Vec::with_capacity(done.len());
+        let mut trails = 0;
+        let mut spare = lock(&self.spare.workspaces);
+        for group in done {
+            explosions.extend(group.explosions);
+            gradients.push(group.gradients);
+            trails += group.trail;
+            spare.push(group.workspace);
+        }
+        if let Some(guard) = memory.guard().filter(|guard| guard.watches()) {
+            self.watch.note(&self.layout.leaves, guard.policy, trails, explosions.into_iter());
+        }
+        gradients
     }
 
     /// The mean negative log-likelihood of a batch and its gradient by every parameter, in one go
-    /// for each group of rows. `gradient` is as long as the parameters; `x` is used up.
-    pub(crate) fn nll(&self, x: &mut [E], context: &[E], gradient: &mut Vec<E>) -> Result<f64> {
+    /// for each group of rows. `gradient` becomes as long as the parameters; `x` is used up.
+    pub(crate) fn nll(
+        &self,
+        memory: Memory,
+        x: &mut [E],
+        context: &[E],
+        gradient: &mut Vec<E>,
+    ) -> Result<f64> {
+        let memory = self.watch.memory(memory)?;
         let size = A::Event::SHAPE.size();
         let rows = x.len() / size;
         let weight = E::of(-1.0 / rows as f64);
@@ -324,36 +373,39 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             let context = self.rows_of(context, &range);
             let mut gradients = self.gradients(context.len(), true);
             let rows = range.len();
+            let mut trail = 0;
             let ran = (|| -> Result<f64> {
                 let mut numbers = workspace.take(rows);
                 numbers.fill(E::zero());
                 let pass = Pass::new(rows, &self.state, context, &mut workspace, &mut gradients)
                     .drawing(&self.noise, range.start)
-                    .keeping(Memory::Stored);
+                    .keeping(memory)
+                    .inverting(self.inverting(Direction::LogProb, memory));
                 self.run_group(Direction::LogProb, pass, x, &mut numbers)?;
                 let sum = numbers.iter().map(|v| v.as_f64()).sum::<f64>();
+                trail = workspace.trail_bytes();
                 numbers.fill(weight);
                 x.fill(E::zero());
                 let pass = Pass::new(rows, &self.state, context, &mut workspace, &mut gradients)
                     .drawing(&self.noise, range.start)
-                    .replaying(Memory::Stored);
+                    .replaying(memory)
+                    .inverting(self.inverting(Direction::LogProb, memory));
                 self.vjp_group(Direction::LogProb, pass, x, &numbers)?;
                 workspace.give(numbers);
                 Ok(sum)
             })();
+            let explosions = workspace.explosions();
             workspace.clear();
-            ran.map(|sum| (sum, workspace, gradients))
+            ran.map(|sum| (sum, Done { workspace, gradients, explosions, trail }))
         });
         let mut sum = 0.0;
-        let mut workspaces = Vec::with_capacity(groups.len());
-        let mut gradients = Vec::with_capacity(groups.len());
+        let mut groups = Vec::with_capacity(done.len());
         for group in done {
-            let (group_sum, workspace, group_gradients) = group?;
+            let (group_sum, group) = group?;
             sum += group_sum;
-            workspaces.push(workspace);
-            gradients.push(group_gradients);
+            groups.push(group);
         }
-        self.recycle(Kept { groups, workspaces });
+        let gradients = self.collect(memory, groups);
         let mut total = self.reduce(gradients)?;
         std::mem::swap(gradient, &mut total.parameters);
         lock(&self.spare.gradients).push(total);
@@ -443,7 +495,9 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
                 to_channels_last(A::Event::SHAPE, x);
                 pass.forward(blocks, x, numbers)?;
                 to_channels_first(A::Latent::SHAPE, x);
-                if direction == Direction::LogProb {
+                if direction == Direction::Forward {
+                    keep_output(&mut pass, x);
+                } else {
                     self.base.log_prob(&mut pass, x, numbers);
                     if pass.keeps() {
                         let z = pass.take_copy(x);
@@ -456,6 +510,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
                 to_channels_last(A::Latent::SHAPE, x);
                 pass.inverse(blocks, x, numbers)?;
                 to_channels_first(A::Event::SHAPE, x);
+                keep_output(&mut pass, x);
             }
         }
         Ok(())
@@ -472,23 +527,56 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         match direction {
             Direction::Forward | Direction::LogProb => {
                 let mut pass = pass.starting_at(self.layout.leaves.len());
-                if direction == Direction::LogProb {
-                    let z = pass.restore();
-                    self.base.log_prob_vjp(&mut pass, &z, by_number, gradient);
-                    pass.give(z);
+                let mut z = None;
+                if direction == Direction::LogProb || pass.inverts() {
+                    z = Some(pass.restore());
+                }
+                if let (Some(z), Direction::LogProb) = (&z, direction) {
+                    self.base.log_prob_vjp(&mut pass, z, by_number, gradient);
                 }
                 to_channels_last(A::Latent::SHAPE, gradient);
-                pass.forward_vjp(blocks, gradient, by_number)?;
+                if let Some(z) = &mut z {
+                    to_channels_last(A::Latent::SHAPE, z);
+                }
+                let whole = |pass: &mut Pass<'_, E>, x: &mut [E], numbers: &mut [E]| {
+                    pass.forward(blocks, x, numbers)
+                };
+                pass.back(gradient, z, &whole, |pass, gradient| {
+                    pass.forward_vjp(blocks, gradient, by_number)
+                })?;
                 to_channels_first(A::Event::SHAPE, gradient);
             }
             Direction::Inverse => {
                 let mut pass = pass;
                 to_channels_last(A::Event::SHAPE, gradient);
-                pass.inverse_vjp(blocks, gradient, by_number)?;
+                let x = pass.inverts().then(|| {
+                    let mut x = pass.restore();
+                    to_channels_last(A::Event::SHAPE, &mut x);
+                    x
+                });
+                let whole = |pass: &mut Pass<'_, E>, z: &mut [E], numbers: &mut [E]| {
+                    pass.inverse(blocks, z, numbers)
+                };
+                pass.back(gradient, x, &whole, |pass, gradient| {
+                    pass.inverse_vjp(blocks, gradient, by_number)
+                })?;
                 to_channels_first(A::Latent::SHAPE, gradient);
             }
         }
         Ok(())
+    }
+
+    /// How a pass with that memory inverts, if it does.
+    fn inverting(&self, direction: Direction, memory: Memory) -> Option<Inverting<'_, E>> {
+        memory.guard().map(|guard| Inverting {
+            guard,
+            backwards: direction == Direction::Inverse,
+            size: A::Event::SHAPE.size(),
+            leaves: &self.layout.leaves,
+            items: A::ITEMS,
+            whole: None,
+            stretch: None,
+        })
     }
 
     fn groups(&self, rows: usize) -> Vec<Range<usize>> {
@@ -543,8 +631,16 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         gradients
     }
 
-    fn recycle(&self, kept: Kept<E>) {
-        lock(&self.spare.workspaces).extend(kept.workspaces);
+    fn recycle(&self, workspaces: Vec<Workspace<E>>) {
+        lock(&self.spare.workspaces).extend(workspaces);
+    }
+}
+
+/// Keeps a pass's output where blocks' inputs will be reconstructed from it.
+fn keep_output<E: Scalar>(pass: &mut Pass<'_, E>, y: &[E]) {
+    if pass.inverts() {
+        let y = pass.take_copy(y);
+        pass.save(y);
     }
 }
 

@@ -7,6 +7,8 @@
 mod batch;
 mod builder;
 mod channels;
+mod fingerprint;
+mod inverting;
 mod layout;
 mod machine;
 mod mirror;
@@ -14,6 +16,7 @@ mod operation;
 mod pass;
 mod setup;
 mod state;
+mod watch;
 mod workspace;
 
 pub use builder::{Builder, Start};
@@ -29,5 +32,4 @@ pub(crate) use channels::{to_channels_first, to_channels_last};
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
 pub(crate) use operation::{adds_to, check, ordered, read, split, AddGradient, Given, Operator};
-#[cfg(test)]
 pub(crate) use pass::Gradients;

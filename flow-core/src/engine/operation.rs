@@ -237,13 +237,12 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
         add_x: AddGradient<E>,
     ) -> impl FnOnce(&mut Gradients<E, Cpu>, Vec<E>, Vec<E>) -> Result<(), Failure> + 'static {
         let machine = self.machine.clone();
-        let memory = self.memory;
         let given = self.given.clone();
         let last_error = self.last_error.clone();
         let trainable = self.mirror.trainable.clone();
         let weights = self.mirror.tensor.ghost();
         move |gradients, mut gradient, by_number| {
-            let total = machine.vjp(direction, memory, kept, &mut gradient, &by_number, &context);
+            let total = machine.vjp(direction, kept, &mut gradient, &by_number, &context);
             let (parameters, by_context, failed) = match total {
                 Ok(total) => (total.parameters, given.gather(total.context), false),
                 Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::inverting::Inverting;
 use super::layout::{Buffers, Derived, Parameter};
 use super::state::State;
 use super::workspace::{Buffer, Workspace};
@@ -20,18 +21,20 @@ pub(crate) struct Gradients<E> {
 /// Blocks read their parameters from it, [`take`](Self::take) buffers, [`save`](Self::save) what
 /// their product needs when [`saving`](Self::saving), and add to gradients.
 pub struct Pass<'a, E: Scalar> {
-    rows: usize,
+    pub(super) rows: usize,
     state: &'a State<E>,
     context: &'a [E],
-    workspace: &'a mut Workspace<E>,
+    pub(super) workspace: &'a mut Workspace<E>,
     gradients: &'a mut Gradients<E>,
-    saving: bool,
+    pub(super) saving: bool,
     learning: bool,
     memory: Memory,
+    /// How the pass inverts, where its memory says so.
+    pub(super) inverting: Option<Inverting<'a, E>>,
     /// The leaf that runs now; between leaves, the one on the latent side.
-    leaf: usize,
-    noise: Noise,
-    first_row: usize,
+    pub(super) leaf: usize,
+    pub(super) noise: Noise,
+    pub(super) first_row: usize,
     /// The first row of the part of the group that runs now.
     part: usize,
     /// How far each row may be off, where a caller asked; otherwise empty.
@@ -64,6 +67,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             saving: false,
             learning: true,
             memory: Memory::Stored,
+            inverting: None,
             leaf: 0,
             noise: Noise::seed(0),
             first_row: 0,
@@ -83,6 +87,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Takes back what a pass with the same `memory` kept.
     pub(crate) fn replaying(mut self, memory: Memory) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// Leaves a trail, or follows one, where the memory inverts.
+    pub(crate) fn inverting(mut self, inverting: Option<Inverting<'a, E>>) -> Self {
+        self.inverting = inverting;
         self
     }
 
@@ -126,7 +136,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
 
     /// Whether a product will follow.
     pub(crate) fn keeps(&self) -> bool {
-        self.saving || self.memory == Memory::Recomputed
+        self.saving || self.memory == Memory::Recomputed || self.inverts()
+    }
+
+    /// Whether blocks' inputs will be reconstructed from their outputs.
+    pub(crate) fn inverts(&self) -> bool {
+        self.inverting.is_some()
     }
 
     /// Samples in this group.
@@ -288,9 +303,11 @@ impl<'a, E: Scalar> Pass<'a, E> {
         if B::COMPOSITE {
             return block.forward(self, x, log_det);
         }
-        self.before(x);
-        block.forward(self, x, log_det)?;
-        self.look(x, log_det);
+        if !self.skips(x) {
+            self.before(block, x)?;
+            block.forward(self, x, log_det)?;
+            self.look(x, log_det);
+        }
         self.leaf += 1;
         Ok(())
     }
@@ -305,8 +322,11 @@ impl<'a, E: Scalar> Pass<'a, E> {
         if B::COMPOSITE {
             return block.inverse(self, z, log_det);
         }
-        self.before(z);
         self.leaf -= 1;
+        if self.skips(z) {
+            return Ok(());
+        }
+        self.before(block, z)?;
         if !self.radius.is_empty() {
             let bound = block.facts().inverse;
             // An exact input has an exact inverse, whatever the bound: 0 · ∞ counts as 0.
@@ -328,9 +348,10 @@ impl<'a, E: Scalar> Pass<'a, E> {
             return block.forward_vjp(self, gradient, log_det);
         }
         self.leaf -= 1;
-        if self.memory == Memory::Recomputed {
-            self.again(|pass, x, l| block.forward(pass, x, l))?;
+        if self.inverts() {
+            return self.walk_back(block, gradient, log_det);
         }
+        self.recompute(block, false)?;
         block.forward_vjp(self, gradient, log_det)
     }
 
@@ -344,35 +365,34 @@ impl<'a, E: Scalar> Pass<'a, E> {
         if B::COMPOSITE {
             return block.inverse_vjp(self, gradient, log_det);
         }
-        if self.memory == Memory::Recomputed {
-            self.again(|pass, x, l| block.inverse(pass, x, l))?;
+        if self.inverts() {
+            self.walk_back(block, gradient, log_det)?;
+        } else {
+            self.recompute(block, true)?;
+            block.inverse_vjp(self, gradient, log_det)?;
         }
-        block.inverse_vjp(self, gradient, log_det)?;
         self.leaf += 1;
         Ok(())
     }
 
-    /// Keeps a block's input where its activations will be recomputed.
-    fn before(&mut self, x: &[E]) {
+    /// Keeps of a block's input what the memory says.
+    fn before<B: Block<E>>(&mut self, block: &B, x: &[E]) -> Result<()> {
         if self.memory == Memory::Recomputed {
             let copy = self.take_copy(x);
             self.save(copy);
         }
+        self.leave_trail(block, x)
     }
 
-    /// Runs a block once more on its kept input, this time saving.
-    fn again(
-        &mut self,
-        run: impl FnOnce(&mut Self, &mut [E], &mut [E]) -> Result<()>,
-    ) -> Result<()> {
+    /// Runs a block once more on its kept input, where its activations were not stored.
+    fn recompute<B: Block<E>>(&mut self, block: &B, backwards: bool) -> Result<()> {
+        if self.memory != Memory::Recomputed {
+            return Ok(());
+        }
         let mut x = self.restore();
-        let mut log_det = self.take_zeroed(self.rows);
-        self.saving = true;
-        let ran = run(self, &mut x, &mut log_det);
-        self.saving = false;
-        self.give(log_det);
+        self.run_saving(block, backwards, &mut x)?;
         self.give(x);
-        ran
+        Ok(())
     }
 
     fn look(&mut self, x: &[E], log_det: &[E]) {

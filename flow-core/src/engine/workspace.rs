@@ -2,6 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::inverting::{Exploded, Trail};
+
 /// A plain buffer on loan from a [`Workspace`].
 #[derive(Debug)]
 pub struct Buffer<E> {
@@ -30,11 +32,12 @@ impl<E> DerefMut for Buffer<E> {
 pub struct Workspace<E> {
     free: Vec<Vec<Vec<E>>>,
     saved: Vec<Buffer<E>>,
+    pub(super) trail: Trail<E>,
 }
 
 impl<E> Default for Workspace<E> {
     fn default() -> Self {
-        Self { free: Vec::new(), saved: Vec::new() }
+        Self { free: Vec::new(), saved: Vec::new(), trail: Trail::default() }
     }
 }
 
@@ -68,11 +71,35 @@ impl<E: Copy + num_traits::Zero> Workspace<E> {
         self.saved.pop().expect("a block restored more buffers than it saved")
     }
 
-    /// Frees what an unfinished pass has saved.
-    pub fn clear(&mut self) {
-        while let Some(buffer) = self.saved.pop() {
+    /// How many buffers are saved.
+    pub(super) fn saved(&self) -> usize {
+        self.saved.len()
+    }
+
+    /// Frees what was saved since there were `count` buffers.
+    pub(super) fn forget_to(&mut self, count: usize) {
+        while self.saved.len() > count {
+            let buffer = self.restore();
             self.give(buffer);
         }
+    }
+
+    /// Bytes that a pass which inverts has left.
+    pub(super) fn trail_bytes(&self) -> usize {
+        self.trail.len() * std::mem::size_of::<E>()
+    }
+
+    /// What the guard of such a pass saw, once.
+    pub(super) fn explosions(&mut self) -> Vec<Exploded> {
+        std::mem::take(&mut self.trail.explosions)
+    }
+
+    /// Frees what an unfinished pass has left.
+    pub fn clear(&mut self) {
+        self.forget_to(0);
+        let mut trail = std::mem::take(&mut self.trail);
+        trail.drain().for_each(|buffer| self.give(buffer));
+        self.trail = trail;
     }
 }
 

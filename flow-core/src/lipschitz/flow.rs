@@ -3,6 +3,7 @@
 use dfdx::prelude::Cpu;
 
 use super::bounds::extremes;
+use super::slopes::ErrandKind;
 use super::{Amplification, BlockBound, Bound, Bounds, Interval, Probe, Region, Scope, Way};
 use crate::engine::to_channels_last;
 use crate::{Architecture, Context, Event, Flow, FlowError, Result, Scalar};
@@ -53,6 +54,29 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
         let shape = crate::Shape::vector(A::Context::SIZE);
         let everything = || vec![vec![Interval::EVERYTHING; A::Context::SIZE]];
         self.bounds(region, contexts.boxes(shape)?.unwrap_or_else(everything))
+    }
+
+    /// The logarithm of the product of all blocks' bounds in both directions, everywhere, with its
+    /// gradient by all parameters.
+    pub(crate) fn bound_and_slopes(&self) -> Result<(f64, Vec<E>)> {
+        self.errand(ErrandKind::Bounds)
+    }
+
+    /// `Σ (log |det|/size)²` over the blocks whose log-determinant does not depend on the input, with
+    /// its gradient by all parameters.
+    pub(crate) fn log_determinants_and_slopes(&self) -> Result<(f64, Vec<E>)> {
+        self.errand(ErrandKind::LogDeterminants { size: A::Event::SHAPE.size() })
+    }
+
+    fn errand(&self, kind: ErrandKind) -> Result<(f64, Vec<E>)> {
+        let machine = self.machine();
+        let everything = |size| vec![Interval::EVERYTHING; size];
+        let (region, context) = (everything(A::Event::SHAPE.size()), everything(A::Context::SIZE));
+        let leaves = &machine.layout().leaves;
+        let mut probe = Probe::new(machine.state(), leaves, false, region, context).on(kind);
+        probe.visit(machine.blocks())?;
+        let (sum, slopes) = probe.finish_errand()?;
+        Ok((sum, slopes.finish(machine.blocks(), machine.state())?))
     }
 
     fn bounds(&self, region: &Region, contexts: Vec<Vec<Interval>>) -> Result<Bounds> {

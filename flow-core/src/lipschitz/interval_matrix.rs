@@ -198,6 +198,13 @@ impl IntervalMatrix {
         Self::from_intervals(self.rows, self.columns, &sums)
     }
 
+    /// Whether no two of them differ by more than some per cent of their norm.
+    pub(crate) fn is_close(&self) -> bool {
+        let size = |m: &[f64]| m.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let side = self.rows.min(self.columns) as f64;
+        size(&self.radius) * side.sqrt() <= 0.02 * size(&self.middle)
+    }
+
     /// An upper bound of the norms of all of them: of the middle plus that of the radius, or that of
     /// the largest absolute values, which no matrix of smaller ones exceeds.
     pub fn norm(&self) -> f64 {

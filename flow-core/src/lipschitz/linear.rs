@@ -1,8 +1,9 @@
 //! Linear maps on boxes, and their certified norms in both directions.
 
 use super::{affine, up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
+use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::lipschitz::norm::norm;
+use crate::lipschitz::norm::{norm, norm_and_direction, Map};
 use crate::Scalar;
 
 /// The map `y = W x` on every `d` numbers of a row, where the true matrix differs from `weight` by at
@@ -104,6 +105,21 @@ impl Near {
         }
         MeanValue { centre, jacobian: IntervalMatrix::around(size, size, middle, radius) }
     }
+}
+
+/// The gradient by W of `by[0]·ln ‖W‖ + by[1]·ln ‖R‖` with the bounds of both norms, where R is W's
+/// inverse: that of the second is `−Rᵀ D Rᵀ` with `D = ∂ ln ‖R‖/∂R`.
+pub(crate) fn slopes(weight: &[f64], inverse: &[f64], d: usize, by: [f64; 2]) -> Vec<f64> {
+    let map = Map { outputs: d, inputs: d, window: Window::POINT, image: false };
+    let (_, mut gradient) = norm_and_direction(weight, map);
+    let (_, mut direction) = norm_and_direction(inverse, map);
+    gradient.iter_mut().for_each(|v| *v *= by[0]);
+    direction.iter_mut().for_each(|v| *v *= -by[1]);
+    let back = Matrix::new(inverse, d, d).t();
+    let mut half = vec![0.0; d * d];
+    multiply(&mut half, Into::Replace, back, Matrix::new(&direction, d, d));
+    multiply(&mut gradient, Into::Add, Matrix::new(&half, d, d), back);
+    gradient
 }
 
 /// The map `y = x·scale + shift`, feature by feature at every pixel, on the probe's box.

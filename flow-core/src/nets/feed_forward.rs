@@ -6,7 +6,7 @@ use crate::backend::cpu::convolution::Window;
 use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
-use crate::lipschitz::{norm, up, Cell, Enclosure, Interval, MeanValue};
+use crate::lipschitz::{norm, up, Cell, Enclosure, Interval, MeanValue, Slopes};
 use crate::{FlowError, Result, Scalar, Shape};
 
 /// Layers with an activation between them: [`mlp`](Self::mlp) of linear layers on vectors,
@@ -105,11 +105,6 @@ impl FeedForward {
         })
     }
 
-    /// The layers, and what stands between them.
-    pub(super) fn layers(&self) -> (&[Layer], Activation, &Weights) {
-        (&self.layers, self.activation, &self.weights)
-    }
-
     /// The last layer, and those before it.
     fn split(&self) -> (&Layer, &[Layer]) {
         let (last, hidden) = self.layers.split_last().expect("a net has at least one layer");
@@ -148,11 +143,40 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
         Enclosure::unknown(at.len(), f64::INFINITY)
     }
 
-    /// Layer after layer the value at the centre and the Jacobian by the inputs. A layer's values on the
-    /// box are those at the centre and what the Jacobian makes of the distance from there: what is
-    /// the same in two of them cancels in the next.
+    /// On everything the norm is the product of those of the layers and of the activations' constants.
+    fn add_norm_slopes(
+        &self,
+        state: &State<E>,
+        beside: usize,
+        slopes: &mut Slopes<E>,
+        by_log: impl Fn(f64) -> f64,
+    ) -> bool {
+        let (mut whole, mut directions) = (1.0, Vec::with_capacity(self.layers.len()));
+        for (i, layer) in self.layers.iter().enumerate() {
+            let hidden = if i == 0 { beside } else { 0 };
+            let (weight, map) = layer.map_of_features(state, &self.weights, hidden);
+            let (bound, direction) = norm::norm_and_direction(&weight, map);
+            whole *= bound * if i == 0 { 1.0 } else { self.activation.lipschitz() };
+            directions.push(direction);
+        }
+        // At zero, where it has a kink, nothing pulls.
+        let by = if whole > 0.0 { by_log(whole) } else { 0.0 };
+        for (layer, direction) in self.layers.iter().zip(directions).filter(|_| by != 0.0) {
+            let gradient = self.weights.slopes(slopes, layer.weight());
+            gradient.iter_mut().zip(direction).for_each(|(g, v)| *g += E::of(by * v));
+        }
+        true
+    }
+
     fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {
-        Some(Tangents::of(cell).through(self, state))
+        let mut at = Tangents::of(cell);
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i > 0 {
+                at.bend(self.activation);
+            }
+            at.layer(layer, &self.weights, state);
+        }
+        Some(at.finish())
     }
 
     fn is_lipschitz(&self) -> bool {

@@ -6,7 +6,7 @@
 //! how its last layer starts. Its parameters stand under `net.`.
 
 use crate::engine::{Buffer, Pass, State, Values};
-use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue};
+use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Slopes};
 use crate::{Result, Scalar};
 
 mod activation;
@@ -100,6 +100,23 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
         let _ = (state, input, beside);
         Enclosure::unknown(self.outputs(), self.lipschitz())
+    }
+
+    /// Adds the gradient of a function of the net's norm on everything, whose derivative by the
+    /// logarithm of that norm is `by_log`, to `slopes`: by the weights that count for
+    /// [`enclose`](Self::enclose). False where it cannot, as without code of its own.
+    fn add_norm_slopes(
+        &self,
+        state: &State<E>,
+        beside: usize,
+        slopes: &mut Slopes<E>,
+        by_log: impl Fn(f64) -> f64,
+    ) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = (state, beside, slopes, by_log);
+        false
     }
 
     /// The net on a box of inputs, with its Jacobian by all of them; none where it does not know that.

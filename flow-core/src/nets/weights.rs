@@ -4,6 +4,7 @@ use super::NetOptions;
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::limit::{Limit, Part};
 use crate::lipschitz::norm::Map;
+use crate::lipschitz::Slopes;
 use crate::{Result, Scalar};
 
 /// The weights of a net, from the numbers that are trained to the matrices that its layers multiply
@@ -154,6 +155,19 @@ impl Weights {
             (Some(limit), _) => pass.derived_gradient(limit.scaled(index)),
             (None, Some(shaped)) => pass.derived_gradient(shaped),
             (None, None) => pass.gradient(&self.list[index].parameter),
+        }
+    }
+
+    /// Where its part in the gradient of a bound is added.
+    pub(crate) fn slopes<'s, E: Scalar>(
+        &self,
+        slopes: &'s mut Slopes<E>,
+        index: usize,
+    ) -> &'s mut [E] {
+        match (&self.limit, &self.list[index].shaped) {
+            (Some(limit), _) => slopes.derived(limit.scaled(index)),
+            (None, Some(shaped)) => slopes.derived(shaped),
+            (None, None) => slopes.parameter(&self.list[index].parameter),
         }
     }
 

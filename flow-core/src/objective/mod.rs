@@ -7,6 +7,8 @@
 //! - [`Likelihood`], alone or at a small weight beside another loss;
 //! - [`FiniteDifferences`] keep a flow and its inverse from amplifying changes;
 //! - [`TransportCost`] keeps latents near the data;
+//! - [`BoundPenalty`] lowers what is certified of how much a flow and its inverse amplify;
+//! - [`LogDeterminantPenalty`] keeps linear blocks near preserving volume;
 //! - [`Decorrelation`] leaves a flow free to become unstable.
 //!
 //! ```
@@ -44,6 +46,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod weights;
 
 pub use batch_pass::BatchPass;
 pub use decorrelation::Decorrelation;
@@ -52,3 +55,4 @@ pub use likelihood::Likelihood;
 pub use objectives::{Objective, Objectives};
 pub use tape::Loss;
 pub use transport::TransportCost;
+pub use weights::{BoundPenalty, LogDeterminantPenalty};

@@ -11,6 +11,7 @@
 //!   constants.
 //! - [`Attack`] looks for inputs that are reconstructed badly.
 //! - [`decorrelate`] is an objective that leaves a flow free to become unstable.
+//! - [`gradient_angle`] says how far gradients turn that reconstruct activations by the inverse.
 //! - [`Inputs`] are noise and constants, unlike any data.
 //! - [`PlaneMap`] shows a flow of the plane at every point of a window.
 //!
@@ -18,6 +19,7 @@
 //! throughout. Conditional flows are studied through a
 //! view with their context: `stability::report(&flow.given(context), &data)`.
 
+mod angle;
 mod attack;
 mod decorrelate;
 mod examination;
@@ -32,6 +34,7 @@ mod spread;
 mod svd;
 mod table;
 
+pub use angle::{gradient_angle, gradient_angle_of, Angle, GradientAngles};
 pub use attack::{Attack, Attacked};
 pub use decorrelate::decorrelate;
 pub use examination::{report, Examination};

@@ -174,8 +174,7 @@ impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
             .run(direction, &mut x.to_vec(), &context, Some(self.memory))
             .and_then(|(_, kept)| {
                 let Some(kept) = kept else { return Ok(()) };
-                let (memory, out) = (self.memory, &mut out);
-                self.machine.vjp_by_input(direction, memory, kept, out, &numbers, &context)
+                self.machine.vjp_by_input(direction, kept, &mut out, &numbers, &context)
             });
         match ran {
             Ok(()) => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::history::{Record, COLUMNS};
+use super::history::{Guarded, Record, COLUMNS};
 use super::learner::Learner;
 use super::run::{Good, Run};
 use super::store::{Reader, Writer};
@@ -35,6 +35,15 @@ pub(super) fn save<E: Scalar>(
     if let Some((step, loss)) = run.history.best {
         writer.note("best step", step);
         writer.note("best loss", loss);
+    }
+
+    let Guarded { steps, recomputed, between } = run.history.guard;
+    writer.note("exploded.steps", steps);
+    writer.note("exploded.recomputed", recomputed);
+    writer.note("inverse distrusted", learner.distrusts());
+    if let Some((first, last)) = between {
+        writer.note("exploded.first", first);
+        writer.note("exploded.last", last);
     }
 
     let values = learner.values()?;
@@ -112,11 +121,19 @@ pub(super) fn load<E: Scalar>(
     let roll_backs: String = reader.note("roll backs")?;
     run.history.roll_backs =
         serde_json::from_str(&roll_backs).map_err(|error| reader.wrong(error))?;
+    // Checkpoints of before there were guards have nothing to say of them.
+    run.history.guard = Guarded {
+        steps: reader.optional("exploded.steps")?.unwrap_or(0),
+        recomputed: reader.optional("exploded.recomputed")?.unwrap_or(0),
+        between: reader.optional("exploded.first")?.zip(reader.optional("exploded.last")?),
+    };
     let records: Vec<f64> = reader.numbers("history")?;
     run.history.records = records.chunks_exact(COLUMNS).map(Record::from_row).collect();
     run.seconds = run.history.records.last().map_or(0.0, |record| record.seconds);
 
+    let distrusted = reader.optional("inverse distrusted")?.unwrap_or(false);
     learner.set(&values.parameters, &values.buffers)?;
+    learner.distrust(distrusted);
     Ok(run)
 }
 

@@ -44,6 +44,17 @@ pub enum Ending {
     Stopped,
 }
 
+/// What the guards of a run saw, where its steps invert ([`Memory::Inverted`](crate::Memory)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Steps in which the inverse exploded.
+    pub steps: u64,
+    /// Blocks that were computed again in them.
+    pub recomputed: u64,
+    /// The first and the last of those steps.
+    pub between: Option<(u64, u64)>,
+}
+
 /// What happened in a run, step by step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
@@ -53,6 +64,8 @@ pub struct History {
     pub best: Option<(u64, f64)>,
     /// The times that the run went back to earlier weights.
     pub roll_backs: Vec<RollBack>,
+    /// Explosions of the inverse.
+    pub guard: Guarded,
     /// Why it ended.
     pub ending: Ending,
 }
@@ -60,7 +73,18 @@ pub struct History {
 impl History {
     pub(super) fn new() -> Self {
         let (records, roll_backs) = (Vec::new(), Vec::new());
-        Self { records, best: None, roll_backs, ending: Ending::Complete }
+        let guard = Guarded::default();
+        Self { records, best: None, roll_backs, guard, ending: Ending::Complete }
+    }
+
+    /// Takes note of a step in which the inverse exploded; true for the first.
+    pub(super) fn exploded(&mut self, step: u64, recomputed: usize) -> bool {
+        let Guarded { steps, recomputed: sum, between } = &mut self.guard;
+        *steps += 1;
+        *sum += recomputed as u64;
+        let first = between.map_or(step, |(first, _)| first);
+        *between = Some((first, step));
+        first == step
     }
 
     /// The loss of the last step.

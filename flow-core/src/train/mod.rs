@@ -32,7 +32,7 @@ pub use batches::{Batches, Place, Validated};
 pub use clip::Clip;
 pub(crate) use evaluate::Running;
 pub use evaluate::{evaluate, Evaluation};
-pub use history::{Ending, History, Record, RollBack};
+pub use history::{Ending, Guarded, History, Record, RollBack};
 pub use optimizer::{Adam, AdamW, Adamax, Optimizer, Sgd};
 pub use rows::{IntoRows, Rows};
 pub use schedule::Schedule;

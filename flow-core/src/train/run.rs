@@ -83,7 +83,10 @@ pub(super) fn train<E: Scalar>(
             batches.catch_up(&run.place)?;
             run
         }
-        None => Run::new(trainer, learner.parameters().len()),
+        None => {
+            learner.distrust(false);
+            Run::new(trainer, learner.parameters().len())
+        }
     };
     let left = total.map_or(0, |total| total.saturating_sub(run.step));
     run.history.records.reserve(left.min(1 << 20) as usize);
@@ -117,6 +120,11 @@ pub(super) fn train<E: Scalar>(
                 continue;
             }
             Outcome::Updated { loss, learning_rate, gradient_norm } => {
+                if let Some(report) = learner.explosions() {
+                    if run.history.exploded(run.step, report.recomputed()) {
+                        progress.note(&format!("step {}: {report}", run.step));
+                    }
+                }
                 let due = match trainer.validate_every {
                     Some(steps) => run.step % steps == 0,
                     None => ends_epoch,

@@ -12,7 +12,7 @@ use super::learner::Likelihood;
 use super::run::train;
 use super::{Adam, Batches, Clip, History, Optimizer, Record, Schedule, Step};
 use crate::objective::Objectives;
-use crate::{Architecture, Flow, FlowError, Result, Rows, Scalar, View};
+use crate::{Architecture, Flow, FlowError, Memory, Result, Rows, Scalar, View};
 
 /// Trains flows by maximum likelihood, and models with flows in them by any loss.
 ///
@@ -66,6 +66,7 @@ pub struct Trainer {
     resume: bool,
     pub(super) seed: u64,
     pub(super) on_divergence: OnDivergence,
+    pub(super) memory: Memory,
     pub(super) silent: bool,
     pub(super) watch: Option<Watch>,
 }
@@ -129,6 +130,7 @@ impl Trainer {
             resume: false,
             seed: 0,
             on_divergence: OnDivergence::Stop,
+            memory: Memory::Stored,
             silent: false,
             watch: None,
         }
@@ -237,6 +239,18 @@ impl Trainer {
         self
     }
 
+    /// What a step of [`fit`](Self::fit) and [`fit_objectives`](Self::fit_objectives) keeps for its
+    /// gradient. Default: [`Memory::Stored`]. A loss of one's own chooses for itself, by
+    /// [`Flow::memory`].
+    ///
+    /// What the guard of a mode that inverts saw is in [`Flow::guard_report`], of the last backward
+    /// pass, and for `fit` in [`History::guard`]. There a run begins by trusting the inverse again,
+    /// and one that resumes knows whether the interrupted one still did.
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
     /// Shows no progress bar. Default: one on a terminal's standard error.
     pub fn silent(mut self) -> Self {
         self.silent = true;
@@ -267,7 +281,7 @@ impl Trainer {
         flow: &mut Flow<A, E, Cpu>,
         batches: impl Batches<E>,
     ) -> Result<History> {
-        let history = train(self, &mut Likelihood::new(flow), batches);
+        let history = train(self, &mut Likelihood::new(flow, self.memory), batches);
         flow.show();
         history
     }
@@ -390,7 +404,7 @@ impl Trainer {
         Flow<A, E, Cpu>: TensorCollection<E, Cpu>,
     {
         self.fit_steps(flow, batches, |flow, batch, gradients, step| {
-            let view = View::of_rows(flow, batch, step.of_blocks());
+            let view = View::of_rows(flow, batch, step.of_blocks()).memory(self.memory);
             objectives.loss(&view, batch.x::<A::Event>()?, step, gradients)
         })
     }

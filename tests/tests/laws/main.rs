@@ -4,7 +4,8 @@
 //! their start:
 //! - round trips in both directions, in f64 and f32, within `100·eps·(‖x‖ + ‖J⁻¹‖·‖z‖)`;
 //! - log-determinants against the numeric Jacobian, to 1e-8;
-//! - gradients of both directions by input, context and parameters against differences, to 1e-6;
+//! - gradients of both directions by input, context and parameters against differences, to 1e-6,
+//!   and the same in every memory mode;
 //! - the facts that contracts rely on: constant and vanishing log-determinants, and Lipschitz
 //!   constants that hold for all weights against the Jacobian's singular values; and that the
 //!   compiler's facts are the blocks' own.
@@ -14,7 +15,7 @@
 use flow_core::prelude::*;
 use flow_core::{Facts, LogDet};
 use flow_tests::numeric::{self, Matrix};
-use flow_tests::{Direction, Subject};
+use flow_tests::{Direction, Slopes, Subject};
 
 /// Inputs are normal numbers. `data f` bends them into a flow's domain, `latents f` into its image.
 macro_rules! laws {
@@ -275,6 +276,7 @@ impl<D: Subject<f64>> Case<'_, D> {
         noise.named("log_det").fill_normal(0, &mut by_log_det);
         let slopes =
             self.subject.slopes(self.direction, self.x, self.context, &cotangent, &by_log_det);
+        self.memory_modes(&slopes, &cotangent, &by_log_det);
         let loss = |subject: &dyn Fn(&[f64], &[f64]) -> flow_tests::Output<f64>,
                     x: &[f64],
                     context: &[f64]| {
@@ -299,6 +301,32 @@ impl<D: Subject<f64>> Case<'_, D> {
                 );
                 numeric::dot(&out.rows, &cotangent) + numeric::dot(&out.log_det, &by_log_det)
             });
+        }
+    }
+
+    /// The ways to save memory give the same gradients.
+    fn memory_modes(&self, stored: &Slopes<f64>, cotangent: &[f64], by_log_det: &[f64]) {
+        let slopes = |memory| {
+            let Self { subject, direction, x, context, .. } = *self;
+            subject.slopes_in(memory, direction, x, context, cotangent, by_log_det)
+        };
+        assert_eq!(&slopes(Memory::Recomputed), stored, "recomputed");
+        if !self.subject.flow().facts().memory_saving {
+            return;
+        }
+        let inverted = slopes(Memory::Inverted);
+        let close = |what: &str, found: &[f64], want: &[f64]| {
+            let (off, size) = (numeric::distance(found, want), numeric::norm(want));
+            let direction = self.direction;
+            assert!(
+                off <= 1e-10 * size.max(1.0),
+                "{direction:?}, inverted: by {what}: off by {off:e} of {size:e}"
+            );
+        };
+        close("the input", &inverted.input, &stored.input);
+        close("the context", &inverted.context, &stored.context);
+        for (name, want) in &stored.parameters {
+            close(name, &inverted.parameters[name], want);
         }
     }
 

@@ -1,0 +1,91 @@
+//! What the guards of a flow's passes have seen.
+
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::inverting::Exploded;
+use crate::memory::{Explosion, GuardReport, Policy};
+use crate::{Memory, Result};
+
+/// The last report, and whether the inverse is trusted no longer.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    report: Mutex<Option<GuardReport>>,
+    distrusts: AtomicBool,
+}
+
+impl Watch {
+    /// The memory of a pass that begins now.
+    pub(super) fn memory(&self, asked: Memory) -> Result<Memory> {
+        let Some(guard) = asked.guard() else { return Ok(asked) };
+        guard.check()?;
+        let switches = guard.policy == Policy::SwitchToRecomputing && guard.watches();
+        Ok(if switches && self.distrusts() { Memory::Recomputed } else { asked })
+    }
+
+    /// Whether an inverse has exploded under a policy that then recomputes for good.
+    pub(crate) fn distrusts(&self) -> bool {
+        self.distrusts.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn distrust(&self, yes: bool) {
+        self.distrusts.store(yes, Ordering::Release);
+    }
+
+    pub(crate) fn report(&self) -> Option<GuardReport> {
+        self.lock().clone()
+    }
+
+    /// Whether the inverse exploded in the last pass that was watched.
+    pub(crate) fn exploded(&self) -> bool {
+        self.lock().as_ref().is_some_and(|report| !report.held())
+    }
+
+    /// Takes note of a pass: the explosions of all row groups, one group after the other.
+    pub(super) fn note(
+        &self,
+        leaves: &[String],
+        policy: Policy,
+        bytes: usize,
+        groups: impl Iterator<Item = Exploded>,
+    ) {
+        let mut by_leaf: Vec<Exploded> = Vec::new();
+        for found in groups {
+            match by_leaf.iter_mut().find(|known| known.leaf == found.leaf) {
+                None => by_leaf.push(found),
+                Some(known) => {
+                    known.rows += found.rows;
+                    if found.error > known.error {
+                        (known.row, known.error) = (found.row, found.error);
+                    }
+                    // In a group that had lost an input before, copies may be nearer.
+                    if found.recomputed > known.recomputed {
+                        (known.recomputed, known.copy) = (found.recomputed, found.copy);
+                    }
+                }
+            }
+        }
+        by_leaf.sort_by_key(|found| Reverse(found.place));
+        let switched = policy == Policy::SwitchToRecomputing && !by_leaf.is_empty();
+        if switched {
+            self.distrust(true);
+        }
+        let explosions = by_leaf.into_iter().map(|found| Explosion {
+            block: leaves[found.leaf].clone(),
+            sample: found.row,
+            error: found.error,
+            samples: found.rows,
+            recomputed: found.recomputed,
+            copy: leaves[found.copy].clone(),
+        });
+        let explosions = explosions.collect();
+        let report = GuardReport { blocks: leaves.len(), explosions, switched, bytes };
+        *self.lock() = Some(report);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<GuardReport>> {
+        // A report is replaced as a whole.
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
