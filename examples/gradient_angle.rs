@@ -36,8 +36,15 @@ flow! {
     }
 }
 
-/// Angles in degrees below this are drawn as this.
-const SMALLEST: f64 = 1e-6;
+/// The height at which an angle in degrees is drawn. No less than 1e-6, and a gradient that is not
+/// finite as one that points the opposite way.
+fn height(degrees: f64) -> f64 {
+    if degrees.is_nan() {
+        180f64.log10()
+    } else {
+        degrees.max(1e-6).log10()
+    }
+}
 
 struct Run {
     data: Rows<f32>,
@@ -65,7 +72,7 @@ fn main() -> Result {
 
     let folder = output_folder("gradient_angle")?;
     let curve = |name: &str, found: &[(f64, GradientAngles)], of: fn(&GradientAngles) -> f64| {
-        let points = found.iter().map(|(step, angles)| (*step, of(angles).max(SMALLEST).log10()));
+        let points = found.iter().map(|(step, angles)| (*step, height(of(angles))));
         Curve::new(name, points.collect::<Vec<_>>())
     };
     let all = [
@@ -75,7 +82,7 @@ fn main() -> Result {
         curve("lipschitz = 1, unguarded", &lipschitz, |angles| angles.unguarded.degrees),
     ];
     let title = "angle between memory-saving and true gradients";
-    curves(folder.join("angles.png"), title, ["step", "angle in degrees, log₁₀"], &all)?;
+    curves(folder.join("angles.png"), title, ["step", "log10 of the angle in degrees"], &all)?;
     println!("wrote angles.png to {}", folder.display());
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use dfdx::prelude::{Backward, Const, Cpu, SumTo, TensorFromVec, Trace};
+use dfdx::prelude::{Backward, Const, Cpu, MeanTo, SumTo, TensorFromVec, Trace};
 use flow_core::memory::{Explosion, Guard, GuardReport, Policy};
 use flow_core::prelude::*;
 use flow_core::stability::{gradient_angle, Angle};
@@ -210,6 +210,46 @@ fn a_guard_finds_what_single_precision_has_lost() {
     // Double precision has digits enough.
     let report = gradient_angle(&exploding::<f64>(), &batch(100)).unwrap().report;
     assert!(report.held(), "{report}");
+}
+
+/// A regression onto a line that also rewards small volumes: the inverse explodes while the loss
+/// falls (Behrmann et al. 2021, appendix F, has the like without such a reward, in more steps).
+#[test]
+fn a_guard_keeps_the_gradient_of_a_flow_that_was_trained_until_it_exploded() {
+    let rows = batch::<f32>(256);
+    let mut flow = Wide::<f32>::build(&Cpu::default(), 2).unwrap();
+    for round in 1..=40 {
+        let history = Trainer::new(Adam::new(0.05))
+            .batch_size(64)
+            .steps(10)
+            .seed(round)
+            .silent()
+            .fit_with(&mut flow, &rows, |flow, batch, gradients| {
+                let x = batch.x::<Vector<12>>()?;
+                let first = x.as_vec().chunks(12).flat_map(|row| [row[0]; 12]).collect();
+                let target = Cpu::default().tensor_from_vec(first, (batch.len(), Const::<12>));
+                let (z, log_det) = flow.memory(Memory::Inverted).forward(x.trace(gradients))?;
+                Ok((z - target).square().mean() + log_det.mean() * 0.01)
+            })
+            .unwrap();
+        let angles = gradient_angle(&flow, &rows).unwrap();
+        println!(
+            "{} steps, loss {:.3}: guarded {:.2e}°, unguarded {:.2e}°, exploded at {} of {} blocks",
+            10 * round,
+            history.last_loss().unwrap(),
+            angles.guarded.degrees,
+            angles.unguarded.degrees,
+            angles.report.explosions.len(),
+            angles.report.blocks,
+        );
+        assert!(angles.guarded.error < 1e-3, "{:?}", angles.guarded);
+        if is_off(angles.unguarded, 0.3) {
+            assert!(!angles.report.held());
+            println!("{}", angles.report);
+            return;
+        }
+    }
+    panic!("the inverse did not explode");
 }
 
 #[test]

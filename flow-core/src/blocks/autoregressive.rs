@@ -1,7 +1,7 @@
 use crate::backend::cpu::elementwise::transpose;
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::triangle::Triangle;
-use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::lipschitz::{up, Amplification, Cell, Interval, MeanValue, Probe};
 use crate::nets::{Activations, Enclosed, LastLayer, Made};
 use crate::transforms::{Bent, Transform};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
@@ -62,6 +62,27 @@ impl<T: Transform> MaskedAutoregressive<T> {
         let last = LastLayer { start: &|output| Some(transform.start(output % p)) };
         let net = net(builder, shape, context, p, last)?;
         Ok(Self { features: shape.features(), transform, net })
+    }
+
+    /// The net on a box of what the probe comes with, and the transform of each feature.
+    fn on_box<'a, E: Scalar>(
+        &'a self,
+        probe: &Probe<'a, E>,
+        region: &[Interval],
+    ) -> (Enclosed<'a, E>, Vec<Bent>) {
+        let backwards = probe.backwards();
+        let mut net = self.net.enclose(probe.state(), region, probe.context());
+        let mut all = Vec::with_capacity(self.features);
+        for (feature, &at) in region.iter().enumerate() {
+            net.open(feature..feature + 1);
+            let found = self.transform.enclose(at, net.parameters(feature), backwards);
+            if backwards {
+                *net.feature_mut(feature) = found.value;
+            }
+            all.push(found);
+        }
+        net.open(self.features..self.features + 1);
+        (net, all)
     }
 }
 
@@ -145,25 +166,20 @@ impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
     /// Backwards the box opens feature by feature, as the inverse does: that of a feature needs the
     /// net on the boxes of the features before it.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let backwards = probe.backwards();
-        let (state, context) = (probe.state(), probe.context().to_vec());
-        let mut net = self.net.enclose(state, probe.region(), &context);
-        let mut bent = Vec::with_capacity(self.features);
-        for feature in 0..self.features {
-            net.open(feature..feature + 1);
-            let at = probe.region()[feature];
-            let found = self.transform.enclose(at, net.parameters(feature), backwards);
-            if backwards {
-                *net.feature_mut(feature) = found.value;
-            }
-            bent.push(found);
-        }
-        net.open(self.features..self.features + 1);
-        for (v, bent) in probe.region().iter_mut().zip(&bent) {
-            *v = bent.value;
-        }
+        let region = probe.region().clone();
+        let (net, bent) = self.on_box(probe, &region);
+        probe.region().iter_mut().zip(&bent).for_each(|(v, bent)| *v = bent.value);
         let (a, b) = (by_entries(&net, &bent), by_layers(&net, &bent));
         Ok(Amplification::certified(a.0.min(b.0), a.1.min(b.1)))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        let point: Vec<Interval> = cell.centre.iter().map(|&c| Interval::point(c)).collect();
+        let centre = self.on_box(probe, &point).1.iter().map(|bent| bent.value).collect();
+        let (net, bent) = self.on_box(probe, &cell.sides);
+        let there = triangle(&net, &bent);
+        let jacobian = if probe.backwards() { there.inverse() } else { there.matrix() };
+        Ok(Some(MeanValue { centre, jacobian }))
     }
 
     /// The first feature is moved by constants, but the others as in a coupling: there is no global
@@ -183,6 +199,12 @@ fn by_entries<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
     if d > MOST_FEATURES {
         return (f64::INFINITY, f64::INFINITY);
     }
+    triangle(net, bent).norms()
+}
+
+/// The Jacobian.
+fn triangle<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> Triangle {
+    let d = bent.len();
     let mut jacobian = Triangle::new(d);
     for column in 0..d {
         *jacobian.entry(column, column) = bent[column].slope;
@@ -194,7 +216,7 @@ fn by_entries<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
             *jacobian.entry(row, column) = terms.fold(Interval::ZERO, |sum, term| sum + term);
         }
     }
-    jacobian.norms()
+    jacobian
 }
 
 /// The same from the norms of the net's layers. With the slopes `G` on the diagonal and `M` below it,

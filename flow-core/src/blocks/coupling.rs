@@ -203,6 +203,20 @@ impl<N, T: Transform> Coupling<N, T> {
         MeanValue { centre, jacobian: IntervalMatrix::from_intervals(d, d, &entries) }
     }
 
+    /// Bounds from the entries of the Jacobian and of its inverse.
+    fn by_entries(&self, found: [IntervalMatrix; 2]) -> Amplification {
+        let [kept, moved] = [&self.parts.kept, &self.parts.moved]
+            .map(|part| part.iter().map(|&(_, entry)| entry).collect::<Vec<_>>());
+        let norms = found.map(|jacobian| {
+            let steered = jacobian.taken(&moved, &kept).norm();
+            let slopes = moved.iter().map(|&i| jacobian.entry(i, i).magnitude());
+            (steered, slopes.fold(0.0, f64::max))
+        });
+        let [own, published] = [coupled, |m: f64, g: f64| up(g.max(1.0) + m)]
+            .map(|bound: fn(f64, f64) -> f64| norms.map(|(m, g)| bound(m, g)));
+        Amplification::certified(own[0], own[1]).beside_published(published[0], published[1])
+    }
+
     /// Keeps what [`product`](Self::product) needs.
     fn keep<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: Buffer<E>, parameters: Buffer<E>) {
         pass.save_or_give(x);
@@ -298,6 +312,9 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
     /// norm is at most that of the 2 × 2 matrix of the blocks' norms, tighter than the published
     /// max(1, ‖G‖) + ‖M‖ (Behrmann et al. 2021, table 3). The inverse has `−G⁻¹M` and `G⁻¹`.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if let Some(found) = probe.closely() {
+            return Ok(self.by_entries(found));
+        }
         let (p, written) = (self.transform.parameters(), self.parts.written);
         let each = self.parts.read + self.context;
         let mut input = vec![Interval::ZERO; each * self.shape.pixels()];

@@ -322,6 +322,9 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
     /// Backwards, the preimage of a box lies around that of its middle `z`: with the residual
     /// `r = x + g(x) − z` of any guess x, in the ball of radius (‖half sides‖ + ‖r‖)/(1 − c).
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
+        if probe.closely().is_some() {
+            return Ok(Amplification::architectural(Block::<E>::facts(self)));
+        }
         let features = self.field.features();
         let region = std::mem::take(probe.region());
         let x = if probe.backwards() { self.preimage(probe, &region) } else { region };

@@ -2,7 +2,7 @@ use super::features::add_to_all;
 use super::non_empty;
 use crate::backend::cpu::elementwise::{sigmoid, softmax};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
-use crate::lipschitz::{Amplification, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::transforms::rational_quadratic::Bin;
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 
@@ -381,6 +381,10 @@ impl<E: Scalar> Block<E> for SplineActivation {
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         Ok(self.on_box(probe))
+    }
+
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(self.on_cell(probe, cell))
     }
 
     /// In a bin of ratio `ρ` with the knots' slopes `a` and `b`, and with `u = ξ(1 − ξ) ≤ ¼`, the

@@ -1,7 +1,7 @@
 //! What the splines make of a box.
 
 use super::{SplineActivation, LEAST_SHARE};
-use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::lipschitz::{up, Amplification, Cell, Interval, MeanValue, Probe};
 use crate::transforms::bins::{Bins, ACROSS, UP};
 use crate::transforms::spline_enclosure::shares;
 use crate::Scalar;
@@ -31,6 +31,27 @@ impl SplineActivation {
             }
         }
         Amplification::certified(most, up(1.0 / least))
+    }
+
+    /// The splines on a cell.
+    pub(super) fn on_cell<E: Scalar>(
+        &self,
+        probe: &Probe<'_, E>,
+        cell: &Cell,
+    ) -> Option<MeanValue> {
+        let splines: Option<Vec<_>> =
+            (0..self.features).map(|feature| self.enclosed(probe, feature)).collect();
+        let (splines, backwards) = (splines?, probe.backwards());
+        let each = cell.centre.iter().zip(&cell.sides).zip(splines.iter().cycle());
+        let each = each.map(|((&c, &side), spline)| {
+            let slope = match backwards {
+                true => spline.slope(spline.image(side, true)).recip(),
+                false => spline.slope(side),
+            };
+            (spline.image(point(c), backwards), slope)
+        });
+        let (centre, slopes): (Vec<_>, Vec<_>) = each.unzip();
+        Some(MeanValue::of_diagonal(centre, &slopes))
     }
 
     /// The spline of a feature in exact arithmetic; none where its weights are not finite.

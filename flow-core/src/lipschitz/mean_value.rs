@@ -81,6 +81,14 @@ impl MeanValue {
         Self { centre, jacobian }
     }
 
+    /// With a function of each output behind it, which takes the centre's to `centre` and has such
+    /// slopes on the box.
+    pub(crate) fn then_each(self, centre: Vec<Interval>, slopes: &[Interval]) -> Self {
+        let mut columns = self.jacobian.t();
+        columns.scale_columns(slopes);
+        Self { centre, jacobian: columns.t() }
+    }
+
     /// Of an affine map, from what it makes of boxes.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::bounds::{extremes, Amplification, BlockBound};
 use super::slopes::{Errand, ErrandKind, Refusal, Slopes};
 use super::whole::Whole;
-use super::{Cell, Interval, MeanValue};
+use super::{Cell, Interval, IntervalMatrix, MeanValue};
 use crate::engine::{Buffers, Derived, Parameter, State};
 use crate::{Block, FlowError, Result, Scalar};
 
@@ -26,6 +26,16 @@ pub struct Probe<'a, E: Scalar> {
     records: Vec<BlockBound>,
     errand: Option<Errand<E>>,
     whole: Whole,
+    /// What the block that is asked now has said of its Jacobians.
+    found: Option<Found>,
+}
+
+/// A block's Jacobians, and their inverses.
+#[derive(Clone, Debug)]
+struct Found {
+    cell: Cell,
+    there: MeanValue,
+    back: Option<IntervalMatrix>,
 }
 
 impl<'a, E: Scalar> Probe<'a, E> {
@@ -40,7 +50,19 @@ impl<'a, E: Scalar> Probe<'a, E> {
         let (running, records) = (Amplification::ISOMETRY, Vec::new());
         let errand = None;
         let whole = Whole::new(&region, backwards);
-        Self { state, leaves, leaf, backwards, region, context, running, records, whole, errand }
+        Self {
+            state,
+            leaves,
+            leaf,
+            backwards,
+            region,
+            context,
+            running,
+            records,
+            errand,
+            whole,
+            found: None,
+        }
     }
 
     /// Also sums up something over the blocks.
@@ -110,6 +132,19 @@ impl<'a, E: Scalar> Probe<'a, E> {
         found
     }
 
+    /// The Jacobians of the block that is asked now and their inverses, those of the forward direction
+    /// first, where they are known so closely that no bound from norms of parts can be less by much.
+    /// The box is then what they make of it.
+    pub(crate) fn closely(&mut self) -> Option<[IntervalMatrix; 2]> {
+        let Found { cell, there, back } = self.found.as_ref()?;
+        let (there, back) = (&there.jacobian, back.as_ref()?);
+        if !(there.is_close() && back.is_close()) {
+            return None;
+        }
+        self.region = self.found.as_ref()?.there.image(cell);
+        Some(if self.backwards { [back, there] } else { [there, back] }.map(IntervalMatrix::clone))
+    }
+
     /// The blocks that come next see the numbers in another order: `order` says where each comes
     /// from.
     pub(crate) fn reorder(&mut self, order: &[usize]) {
@@ -138,8 +173,17 @@ impl<'a, E: Scalar> Probe<'a, E> {
                 return Ok(Amplification::ISOMETRY);
             }
         }
-        let found = match self.whole.cell(&self.region) {
-            Some(cell) => block.mean_value(self, &cell)?,
+        // What is summed up is that of everything.
+        let cell = match self.errand {
+            None => self.whole.cell(&self.region),
+            Some(_) => None,
+        };
+        self.found = match cell {
+            Some(cell) => block.mean_value(self, &cell)?.map(|there| Found {
+                back: there.jacobian.inverse(),
+                there,
+                cell,
+            }),
             None => None,
         };
         let certified = block.amplification(self)?;
@@ -148,12 +192,13 @@ impl<'a, E: Scalar> Probe<'a, E> {
         }
         // What the architecture says holds too, and may be less.
         let mut own = certified.or(Amplification::architectural(block.facts()));
-        if let Some(MeanValue { jacobian, .. }) = &found {
-            let back = jacobian.inverse().map_or(f64::INFINITY, |inverse| inverse.norm());
-            let by_entries = Amplification::certified(jacobian.norm(), back);
+        let found = self.found.take();
+        if let Some(Found { there, back, .. }) = &found {
+            let back = back.as_ref().map_or(f64::INFINITY, IntervalMatrix::norm);
+            let by_entries = Amplification::certified(there.jacobian.norm(), back);
             own = own.or(if self.backwards { by_entries.turned() } else { by_entries });
         }
-        self.whole.pass(found.as_ref(), own, &mut self.region);
+        self.whole.pass(found.as_ref().map(|found| &found.there), own, &mut self.region);
         self.running = self.running.then(own);
         let path = self.leaves[self.leaf].clone();
         self.records.push(BlockBound { path, own, running: self.running, input });

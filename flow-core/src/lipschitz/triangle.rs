@@ -1,7 +1,6 @@
 //! Triangular matrices of which an interval of every entry is known.
 
-use super::norm::norm;
-use super::{up, Interval};
+use super::{Interval, IntervalMatrix};
 
 /// All lower triangular matrices whose entries lie in given intervals.
 #[derive(Clone, Debug)]
@@ -25,11 +24,16 @@ impl Triangle {
     /// Upper bounds of the norms of all such matrices, and of their inverses: infinite where there is
     /// none.
     pub(crate) fn norms(&self) -> (f64, f64) {
-        (norm_of(&self.entries, self.side), norm_of(&self.inverse(), self.side))
+        (self.matrix().norm(), self.inverse().norm())
     }
 
-    /// Intervals of the inverses' entries, column after column by substitution.
-    fn inverse(&self) -> Vec<Interval> {
+    /// With the zeros above the diagonal.
+    pub(crate) fn matrix(&self) -> IntervalMatrix {
+        IntervalMatrix::from_intervals(self.side, self.side, &self.entries)
+    }
+
+    /// The inverses, column after column by substitution.
+    pub(crate) fn inverse(&self) -> IntervalMatrix {
         let d = self.side;
         let mut inverse = vec![Interval::ZERO; d * d];
         for column in 0..d {
@@ -40,28 +44,15 @@ impl Triangle {
                 inverse[row * d + column] = known.fold(start, |sum, v| sum - v) / line[row];
             }
         }
-        inverse
+        IntervalMatrix::from_intervals(d, d, &inverse)
     }
-}
-
-/// An upper bound of the norm of all matrices in an interval one: that of the middle plus that of the
-/// radius, or that of the largest absolute values, which no matrix of smaller ones exceeds.
-fn norm_of(entries: &[Interval], side: usize) -> f64 {
-    if !entries.iter().all(|v| v.is_bounded()) {
-        return f64::INFINITY;
-    }
-    let middle: Vec<f64> = entries.iter().map(|v| 0.5 * v.low + 0.5 * v.high).collect();
-    let around = entries.iter().zip(&middle).map(|(v, m)| up((v.high - m).max(m - v.low)));
-    let radius: Vec<f64> = around.collect();
-    let most: Vec<f64> = entries.iter().map(|v| v.magnitude()).collect();
-    let [middle, radius, most] = [middle, radius, most].map(|m| norm(&m, side, side));
-    most.min(up(middle + radius))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend::cpu::matrix::{multiply, Into, Matrix};
+    use crate::lipschitz::norm::norm;
     use crate::Noise;
 
     /// A random triangle of that radius, and one of its matrices.
@@ -90,8 +81,7 @@ mod tests {
                 for row in 0..side {
                     for column in 0..side {
                         let sum = (0..side).fold(Interval::ZERO, |sum, k| {
-                            sum + inverse[row * side + k]
-                                * Interval::point(matrix[k * side + column])
+                            sum + inverse.entry(row, k) * Interval::point(matrix[k * side + column])
                         });
                         assert!(
                             sum.contains(f64::from(row == column)),
@@ -113,8 +103,7 @@ mod tests {
                 assert!(there >= own / 1.006, "{side}, {radius}: {there}, {own}");
                 assert!(there <= own * 1.006 + 2.1 * radius * side as f64);
                 if radius == 0.0 {
-                    let inverse: Vec<f64> =
-                        triangle.inverse().iter().map(|v| 0.5 * (v.low + v.high)).collect();
+                    let inverse = triangle.inverse().middles().to_vec();
                     let mut product = vec![0.0; side * side];
                     let [a, b] = [&matrix, &inverse].map(|m| Matrix::new(m, side, side));
                     multiply(&mut product, Into::Replace, a, b);

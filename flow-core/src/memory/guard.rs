@@ -24,7 +24,8 @@ use crate::{FlowError, Result};
 ///
 /// and an error of half the threshold is taken for an explosion with probability 3e-3, which costs a
 /// little time. (Signs ±1 instead of normals would miss errors of two equal entries every sixteenth
-/// time, whatever their size.) A view without noise of its own has the same directions each time.
+/// time, whatever their size.) What is guarded are inputs: nets with kinks, such as `relu`, can have
+/// another slope where an input comes back on the other side of one. A view without noise of its own has the same directions each time.
 ///
 /// ```
 /// use dfdx::prelude::Cpu;

@@ -105,11 +105,6 @@ impl FeedForward {
         })
     }
 
-    /// The layers, and what stands between them.
-    pub(super) fn layers(&self) -> (&[Layer], Activation, &Weights) {
-        (&self.layers, self.activation, &self.weights)
-    }
-
     /// The last layer, and those before it.
     fn split(&self) -> (&Layer, &[Layer]) {
         let (last, hidden) = self.layers.split_last().expect("a net has at least one layer");
@@ -173,11 +168,15 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
         true
     }
 
-    /// Layer after layer the value at the centre and the Jacobian by the inputs. A layer's values on the
-    /// box are those at the centre and what the Jacobian makes of the distance from there: what is
-    /// the same in two of them cancels in the next.
     fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {
-        Some(Tangents::of(cell).through(self, state))
+        let mut at = Tangents::of(cell);
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i > 0 {
+                at.bend(self.activation);
+            }
+            at.layer(layer, &self.weights, state);
+        }
+        Some(at.finish())
     }
 
     fn is_lipschitz(&self) -> bool {

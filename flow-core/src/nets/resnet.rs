@@ -1,11 +1,12 @@
 use super::attention::Attention;
 use super::layer::{check_hidden, window, Layer, Place};
+use super::tangents::Tangents;
 use super::weights::Weights;
 use super::{Activation, Conditioner, LastLayer, NetOptions};
 use crate::backend::cpu::elementwise::{add, multiply_by};
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
-use crate::lipschitz::{Enclosure, Interval};
+use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue};
 use crate::{FlowError, Result, Scalar, Shape};
 
 mod enclosure;
@@ -124,6 +125,24 @@ impl<E: Scalar> Conditioner<E> for ResNet {
 
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
         self.on_box(state, input, beside)
+    }
+
+    fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {
+        let mut sum = Tangents::of(cell);
+        sum.layer(&self.initial, &self.weights, state);
+        for block in &self.blocks {
+            if block.attention.is_some() {
+                return None;
+            }
+            let mut branch = sum.clone();
+            for layer in [&block.first, &block.second] {
+                branch.bend(self.activation);
+                branch.layer(layer, &self.weights, state);
+            }
+            sum.add(&branch);
+        }
+        sum.layer(&self.last, &self.weights, state);
+        Some(sum.finish())
     }
 
     fn is_lipschitz(&self) -> bool {

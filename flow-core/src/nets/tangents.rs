@@ -3,7 +3,6 @@
 use super::activation::Activation;
 use super::layer::Layer;
 use super::weights::Weights;
-use super::FeedForward;
 use crate::engine::State;
 use crate::lipschitz::{Cell, Interval, IntervalMatrix, MeanValue};
 use crate::Scalar;
@@ -13,6 +12,7 @@ use crate::Scalar;
 /// A layer's values on the box are those at the centre and what the Jacobian makes of the distance
 /// from there, so that what two units share cancels in the next layer: their width is right to first
 /// order in the box's, where that of interval arithmetic grows with every layer.
+#[derive(Clone, Debug)]
 pub(crate) struct Tangents {
     /// `x − c`, as a row.
     offsets: IntervalMatrix,
@@ -27,18 +27,6 @@ impl Tangents {
         let mut rows = cell.centre.clone();
         rows.extend_from_slice(IntervalMatrix::identity(d).middles());
         Self { offsets: cell.offsets().t(), rows: IntervalMatrix::point(d + 1, d, rows) }
-    }
-
-    /// Through a net of layers.
-    pub(crate) fn through<E: Scalar>(mut self, net: &FeedForward, state: &State<E>) -> MeanValue {
-        let (layers, activation, weights) = net.layers();
-        for (i, layer) in layers.iter().enumerate() {
-            if i > 0 {
-                self.bend(activation);
-            }
-            self.layer(layer, weights, state);
-        }
-        self.finish()
     }
 
     /// Through a layer.
@@ -65,6 +53,11 @@ impl Tangents {
         }
         self.rows.scale_columns(&slopes);
         self.rows.set_row(0, &values);
+    }
+
+    /// With others of the same inputs added.
+    pub(crate) fn add(&mut self, others: &Self) {
+        self.rows = self.rows.plus(&others.rows);
     }
 
     /// The net's outputs.

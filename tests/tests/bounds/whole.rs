@@ -119,6 +119,32 @@ deep! {
             dual_affine_coupling(scale = tanh(0.5), net = mlp([4], swish));
         }
     }
+    residual_nets: {
+        Vector<4> {
+            repeat 2 {
+                affine_coupling(
+                    keep = first, scale = tanh(1.0), net = resnet(blocks = 2, hidden = 4, swish)
+                );
+                affine_coupling(keep = second, scale = mexican_hat(2), net = mlp([5], tanh));
+                residual(lipschitz = 0.8, net = resnet(blocks = 1, hidden = 4, tanh));
+            }
+        }
+    }
+    splines_of_one: {
+        Vector<3> {
+            repeat 3 { spline_activation(bins = 4, slopes = (0.3, 3.0)); linear(lu); }
+        }
+    }
+    autoregressive: {
+        Vector<3> {
+            repeat 2 {
+                masked_autoregressive(affine, scale = tanh(1.0), net = made([6], tanh));
+                permute(reverse);
+                inverse_autoregressive(affine, scale = tanh(1.0), net = made([6], swish));
+                masked_autoregressive(spline(bins = 3), net = made([5], tanh));
+            }
+        }
+    }
     limited_nets: {
         Vector<4> {
             repeat 2 {
@@ -198,6 +224,10 @@ fn bounds_tend_to_singular_values() {
             let region = Region::cuboid(side(-half), side(half));
             let region = if latents { region.of_latents() } else { region };
             let bounds = flow.bounds(&region, &Region::everything());
+            for block in &bounds.blocks {
+                let (forward, inverse) = block.own.published.expect("a published bound");
+                assert!(block.own.forward <= forward && block.own.inverse <= inverse, "{block:?}");
+            }
             let ratios = [bounds.forward.value() / most, bounds.inverse.value() * least];
             println!("half a side of 2^-{exponent}, of latents {latents}: {ratios:?}");
             let worst = ratios[0].max(ratios[1]);
