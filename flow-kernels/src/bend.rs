@@ -1,0 +1,372 @@
+//! Activations with their derivatives, on runs.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::element::multiply_add;
+use crate::map::{exp_of, ln_1p_of};
+use crate::{Element, Runs, LANES};
+
+/// A function between two layers of a net.
+///
+/// In f32, values are within four units in the last place of the true ones and slopes within six (that
+/// of swish, which has a zero, at least of σ(v)), beside what underflows: the least denormal number
+/// times `|v|`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function<E> {
+    /// `v`, or `below·v` where that is negative.
+    Leaky {
+        /// The slope below zero.
+        below: E,
+    },
+    /// `v`, or `e^v − 1` below 0.
+    Elu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `v·σ(v)` with the logistic function σ.
+    Swish,
+    /// `ln(1 + e^v)`.
+    Softplus,
+}
+
+/// `v = f(v)` on runs. Writes the slopes, and the second derivatives (0 at a kink), where there is
+/// a buffer for them: as long as `values`, or empty.
+///
+/// # Panics
+/// Where a buffer has another length, or `values` is not whole runs.
+pub fn bend<E: Element>(
+    runs: Runs,
+    function: Function<E>,
+    values: &mut [E],
+    slopes: &mut [E],
+    curvatures: &mut [E],
+) {
+    let fits = |len: usize| len == 0 || len == values.len();
+    assert!(fits(slopes.len()) && fits(curvatures.len()), "one slope for each value");
+    assert_eq!(values.len() % runs.len(1), 0, "whole runs");
+    E::bend(runs, function, values, slopes, curvatures);
+}
+
+#[inline(always)]
+pub(crate) fn run<E: Element>(
+    runs: Runs,
+    function: Function<E>,
+    values: &mut [E],
+    slopes: &mut [E],
+    curvatures: &mut [E],
+) {
+    let bend = Bend { runs, values, slopes, curvatures };
+    let arch = Arch::new();
+    match function {
+        Function::Leaky { below } => arch.dispatch(Apply(Leaky(below), bend)),
+        Function::Elu => arch.dispatch(Apply(Elu, bend)),
+        Function::Tanh => arch.dispatch(Apply(Tanh, bend)),
+        Function::Swish => arch.dispatch(Apply(Swish, bend)),
+        Function::Softplus => arch.dispatch(Apply(Softplus, bend)),
+    }
+}
+
+struct Bend<'a, E> {
+    runs: Runs,
+    values: &'a mut [E],
+    slopes: &'a mut [E],
+    curvatures: &'a mut [E],
+}
+
+/// A function with its first two derivatives. What a caller does not use is not computed, since
+/// all of it is inlined.
+trait Curve<E: Element>: Copy {
+    fn at<S: Simd>(self, v: E) -> (E, E, E);
+}
+
+struct Apply<'a, C, E>(C, Bend<'a, E>);
+
+impl<C: Curve<E>, E: Element> WithSimd for Apply<'_, C, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self(curve, Bend { runs, values, slopes, curvatures }) = self;
+        // Without a margin all runs are one.
+        let dense = runs.computed().len() == runs.stride();
+        let whole = if dense { values.len().max(1) } else { runs.stride() };
+        let computed = if dense { 0..whole } else { runs.computed() };
+        for (k, run) in values.chunks_exact_mut(whole).enumerate() {
+            let at = k * whole + computed.start..k * whole + computed.end;
+            let values = &mut run[computed.clone()];
+            if slopes.is_empty() {
+                let (lines, rest) = values.as_chunks_mut::<LANES>();
+                lines.iter_mut().for_each(|line| value_of::<S, C, E>(curve, line));
+                value_of::<S, C, E>(curve, rest);
+            } else if curvatures.is_empty() {
+                let (lines, rest) = values.as_chunks_mut::<LANES>();
+                let (slopes, slopes_rest) = slopes[at].as_chunks_mut::<LANES>();
+                let each = lines.iter_mut().zip(slopes);
+                each.for_each(|(line, slopes)| slope_of_line::<S, C, E>(curve, line, slopes));
+                slope_of::<S, C, E>(curve, rest, slopes_rest);
+            } else {
+                let all = values.iter_mut().zip(&mut slopes[at.clone()]).zip(&mut curvatures[at]);
+                all.for_each(|((v, slope), bent)| (*v, *slope, *bent) = curve.at::<S>(*v));
+            }
+        }
+    }
+}
+
+/// Of a line, or of what is less than one.
+#[inline(always)]
+fn value_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E]) {
+    for v in values {
+        *v = curve.at::<S>(*v).0;
+    }
+}
+
+/// As [`value_of`].
+#[inline(always)]
+fn slope_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E], slopes: &mut [E]) {
+    for (v, slope) in values.iter_mut().zip(slopes) {
+        (*v, *slope, _) = curve.at::<S>(*v);
+    }
+}
+
+/// As [`slope_of`] on a whole line. Local arrays show the compiler that nothing overlaps.
+#[inline(always)]
+fn slope_of_line<S: Simd, C: Curve<E>, E: Element>(
+    curve: C,
+    values: &mut [E; LANES],
+    slopes: &mut [E; LANES],
+) {
+    let from = *values;
+    let (mut to, mut by) = ([E::default(); LANES], [E::default(); LANES]);
+    for k in 0..LANES {
+        (to[k], by[k], _) = curve.at::<S>(from[k]);
+    }
+    (*values, *slopes) = (to, by);
+}
+
+#[derive(Clone, Copy)]
+struct Leaky<E>(E);
+
+impl<E: Element> Curve<E> for Leaky<E> {
+    #[inline(always)]
+    fn at<S: Simd>(self, v: E) -> (E, E, E) {
+        let zero = E::default();
+        let slope = if v <= zero { self.0 } else { E::ONE };
+        (v * slope, slope, zero)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Elu;
+
+impl<E: Element> Curve<E> for Elu {
+    #[inline(always)]
+    fn at<S: Simd>(self, v: E) -> (E, E, E) {
+        let zero = E::default();
+        let below = v <= zero;
+        let (m, s, t) = (if below { v } else { zero }).exp_parts::<S>();
+        let power = s * t;
+        // e^v − 1 without the digits that the difference would lose.
+        let value = multiply_add::<S, E>(m, power, power - E::ONE);
+        let slope = (E::ONE + m) * s * t;
+        let value = if below { value } else { v };
+        (value, if below { slope } else { E::ONE }, if below { slope } else { zero })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tanh;
+
+impl<E: Element> Curve<E> for Tanh {
+    /// With `e = e^(−2|v|)`: `(1 − e)/(1 + e)`, whose slope is `4e/(1 + e)²`.
+    #[inline(always)]
+    fn at<S: Simd>(self, v: E) -> (E, E, E) {
+        let (m, s, t) = (E::constant(-2.0) * v.magnitude()).exp_parts::<S>();
+        let power = s * t;
+        let less = multiply_add::<S, E>(m, power, power - E::ONE);
+        let small = (E::ONE + m) * s * t;
+        let share = E::ONE / (E::ONE + small);
+        let size = -less * share;
+        let value = if v < E::default() { -size } else { size };
+        let slope = E::constant(4.0) * small * share * share;
+        (value, slope, E::constant(-2.0) * value * slope)
+    }
+}
+
+/// `e^(−|v|)`, `σ(v)` and `σ(−v)`.
+#[inline(always)]
+fn gates<S: Simd, E: Element>(v: E) -> (E, E, E) {
+    let small = exp_of::<S, E>(-v.magnitude());
+    let large = E::ONE / (E::ONE + small);
+    let rest = small * large;
+    let below = v < E::default();
+    (small, if below { rest } else { large }, if below { large } else { rest })
+}
+
+#[derive(Clone, Copy)]
+struct Swish;
+
+impl<E: Element> Curve<E> for Swish {
+    #[inline(always)]
+    fn at<S: Simd>(self, v: E) -> (E, E, E) {
+        let (_, up, down) = gates::<S, E>(v);
+        let value = v * up;
+        let slope = multiply_add::<S, E>(value, down, up);
+        (value, slope, up * down * multiply_add::<S, E>(v, down - up, E::constant(2.0)))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Softplus;
+
+impl<E: Element> Curve<E> for Softplus {
+    #[inline(always)]
+    fn at<S: Simd>(self, v: E) -> (E, E, E) {
+        let (small, up, down) = gates::<S, E>(v);
+        let above = if v <= E::default() { E::default() } else { v };
+        (above + ln_1p_of::<S, E>(small), up, up * down)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::unit;
+
+    /// The functions with value and slope in f64, from the library.
+    const ALL: [(Function<f32>, fn(f64) -> (f64, f64)); 5] = [
+        (Function::Leaky { below: 0.25 }, |v| if v <= 0.0 { (v * 0.25, 0.25) } else { (v, 1.0) }),
+        (Function::Elu, |v| if v <= 0.0 { (v.exp_m1(), v.exp()) } else { (v, 1.0) }),
+        (Function::Tanh, |v| (v.tanh(), v.cosh().powi(-2))),
+        (Function::Swish, |v| {
+            let (up, down) = (sigmoid(v), sigmoid(-v));
+            (v * up, up * (1.0 + v * down))
+        }),
+        (Function::Softplus, |v| (v.max(0.0) + (-v.abs()).exp().ln_1p(), sigmoid(v))),
+    ];
+
+    fn sigmoid(v: f64) -> f64 {
+        let small = (-v.abs()).exp();
+        if v < 0.0 {
+            small / (1.0 + small)
+        } else {
+            1.0 / (1.0 + small)
+        }
+    }
+
+    fn double(function: Function<f32>) -> Function<f64> {
+        match function {
+            Function::Leaky { below } => Function::Leaky { below: below.into() },
+            Function::Elu => Function::Elu,
+            Function::Tanh => Function::Tanh,
+            Function::Swish => Function::Swish,
+            Function::Softplus => Function::Softplus,
+        }
+    }
+
+    /// Value, slope and curvature of each number.
+    fn at<E: Element>(function: Function<E>, numbers: &[E]) -> [Vec<E>; 3] {
+        let runs = Runs::of(numbers.len());
+        let mut all = [0; 3].map(|_| vec![E::default(); runs.len(1)]);
+        runs.gather(numbers, 1, &mut all[0]);
+        let [values, slopes, curvatures] = &mut all;
+        bend(runs, function, values, slopes, curvatures);
+        all.map(|run| {
+            let mut rows = numbers.to_vec();
+            runs.scatter(&run, 1, &mut rows);
+            rows
+        })
+    }
+
+    #[test]
+    fn singles_are_within_a_few_units() {
+        let numbers: Vec<f32> = (0..u32::MAX / 40_009)
+            .map(|k| f32::from_bits(k * 40_009))
+            .chain((-120_000..120_000).map(|k| k as f32 * 1e-3 + 1e-6))
+            .filter(|v| v.is_finite())
+            .collect();
+        for (function, truth) in ALL {
+            let [values, slopes, _] = at(function, &numbers);
+            for ((&v, value), slope) in numbers.iter().zip(values).zip(slopes) {
+                let (want, want_slope) = truth(f64::from(v));
+                let lost = f64::from(v.abs()).max(1.0) * f64::from(f32::from_bits(1));
+                let gate = if function == Function::Swish { sigmoid(v.into()) } else { 0.0 };
+                for (got, want, size, most) in
+                    [(value, want, 0.0, 4.0), (slope, want_slope, gate, 6.0)]
+                {
+                    let off = (f64::from(got) - want).abs();
+                    let most = most * f64::max(unit(want), unit(size));
+                    assert!(off <= lost.max(most), "{function:?} at {v:e}: {got:e}, not {want:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn doubles_are_those_of_the_library() {
+        let numbers: Vec<f64> = (-80_000..80_000).map(|k| f64::from(k) * 5e-4 + 1e-7).collect();
+        for (function, truth) in ALL {
+            let [values, slopes, _] = at(double(function), &numbers);
+            for ((&v, value), slope) in numbers.iter().zip(values).zip(slopes) {
+                let (want, want_slope) = truth(v);
+                let gate = if function == Function::Swish { sigmoid(v) } else { 0.0 };
+                for (got, want, size) in [(value, want, 0.0), (slope, want_slope, gate)] {
+                    let off = (got - want).abs() / (f64::EPSILON * size.max(want.abs()));
+                    assert!(off <= 8.0, "{function:?} at {v}: {got:e}, not {want:e}: {off}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_are_those_of_the_values() {
+        let numbers: Vec<f64> = (-80..80).map(|k| 0.1 * f64::from(k) + 0.05).collect();
+        let step = 1e-5;
+        let moved = |by: f64| numbers.iter().map(|v| v + by).collect::<Vec<_>>();
+        for (function, _) in ALL {
+            let function = double(function);
+            let [_, slopes, curvatures] = at(function, &numbers);
+            let (above, below) = (at(function, &moved(step)), at(function, &moved(-step)));
+            for i in 0..numbers.len() {
+                for (got, of) in [(slopes[i], 0), (curvatures[i], 1)] {
+                    let want = (above[of][i] - below[of][i]) / (2.0 * step);
+                    assert!(
+                        (got - want).abs() < 1e-9,
+                        "{function:?} at {}: {got}, not {want}",
+                        numbers[i]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn buffers_that_are_not_wanted_change_nothing() {
+        let numbers: Vec<f32> = (-30..30).map(|k| 0.3 * k as f32).collect();
+        let runs = Runs::of(numbers.len());
+        let single = Runs::of(1);
+        for (function, _) in ALL {
+            let [values, slopes, _] = at(function, &numbers);
+            let mut run = vec![0.0; runs.len(1)];
+            runs.gather(&numbers, 1, &mut run);
+            let (mut alone, mut with, mut slope) = (run.clone(), run, vec![0.0; runs.len(1)]);
+            bend(runs, function, &mut alone, &mut [], &mut []);
+            bend(runs, function, &mut with, &mut slope, &mut []);
+            assert_eq!(alone[..60], values);
+            assert_eq!((&with[..60], &slope[..60]), (&values[..], &slopes[..]));
+            let mut features = numbers.clone();
+            bend(single, function, &mut features, &mut [], &mut []);
+            assert_eq!(features, values, "sixty features of one row");
+        }
+    }
+
+    #[test]
+    fn limits_and_nan() {
+        for (function, _) in ALL {
+            let [values, slopes, curvatures] =
+                at(function, &[-1e30, -800.0, 800.0, 1e30, f32::NAN]);
+            for all in [&values, &slopes, &curvatures] {
+                assert!(all[..4].iter().all(|v| v.is_finite()), "{function:?}: {all:?}");
+            }
+            assert!(values[4].is_nan(), "{function:?}");
+        }
+    }
+}
