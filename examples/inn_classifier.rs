@@ -141,7 +141,7 @@ fn main() -> Result {
         differences: options.get("fd")?.unwrap_or(0.05),
         differences_every: options.get("fd-every")?.unwrap_or(5),
         regulariser: options.get("regulariser")?,
-        likelihood: options.get("nf")?.unwrap_or(1e-5),
+        likelihood: options.get("nf")?.unwrap_or(1e-4),
         measurements: options.get("measurements")?.unwrap_or(3),
     };
     println!(

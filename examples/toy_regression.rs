@@ -76,7 +76,7 @@ fn main() -> Result {
         "likelihood's weight", "MSE", "reconstruction error", "condition", "seconds"
     );
     let mut found = Vec::new();
-    let weight: f64 = options.get("weight")?.unwrap_or(if published { 1e-8 } else { 1e-6 });
+    let weight: f64 = options.get("weight")?.unwrap_or(if published { 1e-8 } else { 1e-4 });
     for weight in [0.0, weight] {
         let name = &format!("{weight:e}");
         found.push((

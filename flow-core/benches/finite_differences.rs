@@ -1,13 +1,12 @@
 //! What finite differences cost: `cargo bench -p flow-core --bench finite_differences`.
 //!
 //! Training steps of 100 affine couplings of two numbers by the likelihood alone, and with finite
-//! differences of both directions in every step and once every ten steps. Runs take turns, and each
-//! ratio is that of the fastest runs, so that other work on the machine weighs little.
-
-use std::time::{Duration, Instant};
+//! differences of both directions (FD) once every ten steps. Runs take turns; a step counts by the
+//! median of its kind, so that other work on the machine weighs little.
 
 use flow_core::objective::{FiniteDifferences, Likelihood, Objectives};
 use flow_core::prelude::*;
+use flow_core::train::History;
 use flow_core::Cpu;
 
 flow! {
@@ -19,9 +18,10 @@ flow! {
     }
 }
 
-/// Steps of a run, and runs of each kind.
-const STEPS: u64 = 20;
-const RUNS: usize = 7;
+/// Steps of a run, runs of each kind, and steps from one use of finite differences to the next.
+const STEPS: u64 = 30;
+const RUNS: usize = 6;
+const EVERY: u64 = 10;
 
 fn main() -> Result<(), FlowError> {
     let mut x = vec![0.0_f32; 2 * 250];
@@ -30,32 +30,38 @@ fn main() -> Result<(), FlowError> {
     let rows = Rows::new(x, 2)?;
     let flow = Checkerboard::<f32>::build(&Cpu::default(), 0)?;
     let trainer = Trainer::new(Adam::new(1e-4)).batch_size(250).steps(STEPS).silent();
-    let with = |every: Option<u64>| {
-        let objectives = Objectives::new().plus(1.0, Likelihood);
-        match every {
-            Some(steps) => objectives.plus_every(steps, 1e-3, FiniteDifferences::default()),
-            None => objectives,
-        }
-    };
-    let kinds = [None, Some(10), Some(1)];
-    let mut fastest = [Duration::MAX; 4];
+    let alone = Objectives::new().plus(1.0, Likelihood);
+    let both = Objectives::new().plus(1.0, Likelihood).plus_every(
+        EVERY,
+        1e-3,
+        FiniteDifferences::default(),
+    );
+
+    let (mut without, mut between, mut due) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        for (fastest, every) in fastest.iter_mut().zip(kinds) {
-            let (mut flow, start) = (flow.clone(), Instant::now());
-            trainer.fit_objectives(&mut flow, &rows, &with(every))?;
-            *fastest = start.elapsed().min(*fastest);
+        let history = trainer.fit_objectives(&mut flow.clone(), &rows, &alone)?;
+        without.extend(durations(&history).map(|(_, time)| time));
+        let history = trainer.fit_objectives(&mut flow.clone(), &rows, &both)?;
+        for (step, time) in durations(&history) {
+            if step % EVERY == 0 { &mut due } else { &mut between }.push(time);
         }
-        let (mut flow, start) = (flow.clone(), Instant::now());
-        trainer.fit(&mut flow, &rows)?;
-        fastest[3] = start.elapsed().min(fastest[3]);
     }
-    let names = ["likelihood", "with FD every 10 steps", "with FD in every step", "Trainer::fit"];
-    for (name, time) in names.into_iter().zip(fastest) {
-        println!(
-            "{name:<24} {:>7.2} ms a step, {:.2} times the likelihood alone",
-            1e3 * time.as_secs_f64() / STEPS as f64,
-            time.as_secs_f64() / fastest[0].as_secs_f64()
-        );
-    }
+    let [without, between, due] = [without, between, due].map(median);
+    let mean = ((EVERY - 1) as f64 * between + due) / EVERY as f64;
+    println!("likelihood alone        {:>7.2} ms a step", 1e3 * without);
+    println!("between two uses of FD  {:>7.2} ms", 1e3 * between);
+    println!("with FD                 {:>7.2} ms, {:.2} times", 1e3 * due, due / without);
+    println!("FD every {EVERY} steps      {:>7.2} ms, {:.2} times", 1e3 * mean, mean / without);
     Ok(())
+}
+
+/// The time of each step but the first, with the number of those before it.
+fn durations(history: &History) -> impl Iterator<Item = (u64, f64)> + '_ {
+    let pairs = history.records.windows(2);
+    pairs.map(|pair| (pair[0].step, pair[1].seconds - pair[0].seconds))
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
