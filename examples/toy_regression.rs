@@ -78,7 +78,7 @@ fn main() -> Result {
     let mut found = Vec::new();
     let weight: f64 = options.get("weight")?.unwrap_or(if published { 1e-8 } else { 1e-4 });
     for weight in [0.0, weight] {
-        let name = &format!("{weight:e}");
+        let name: &String = &if weight == 0.0 { "0".into() } else { format!("{weight:e}") };
         found.push((
             format!("weight {name}"),
             if published {
