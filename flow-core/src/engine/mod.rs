@@ -7,7 +7,6 @@
 mod batch;
 mod builder;
 mod channels;
-mod fingerprint;
 mod inverting;
 mod layout;
 mod machine;
