@@ -6,7 +6,7 @@ use plotters::element::{Circle, PathElement};
 use plotters::style::Color;
 
 use super::canvas::picture;
-use super::chart::{axes, chart, legend, px, Window};
+use super::chart::{axes, chart, legend, px, Corner, Window};
 use super::colours::SERIES;
 use crate::Result;
 
@@ -29,7 +29,7 @@ impl Curve {
     }
 }
 
-/// Draws curves with a legend, under a title and over two named axes. Where a curve has more than
+/// Draws curves with a legend in the emptiest corner, under a title and over two named axes. Where a curve has more than
 /// 400 points, means of neighbours are drawn.
 ///
 /// # Errors
@@ -69,7 +69,7 @@ pub fn curves(
             chart.draw_series(joints.map(|&point| Circle::new(point, px(1), colour.filled())))?;
         }
         if curves.iter().any(|curve| !curve.name.is_empty()) {
-            legend(&mut chart)?;
+            legend(&mut chart, Corner::emptiest(&along(&parts), window))?;
         }
         Ok(())
     })
@@ -89,9 +89,36 @@ fn between_gaps(points: &[(f64, f64)]) -> Vec<Points> {
     gaps.map(|part| part.chunks(share).map(mean).collect()).collect()
 }
 
+/// Points on the way from each drawn one to the next.
+fn along(parts: &[Vec<Points>]) -> Points {
+    const STEPS: u32 = 16;
+    let pairs = parts.iter().flatten().flat_map(|part| part.windows(2));
+    let on = pairs.flat_map(|ends| {
+        let ((x, y), (to_x, to_y)) = (ends[0], ends[1]);
+        (0..=STEPS).map(move |step| {
+            let share = f64::from(step) / f64::from(STEPS);
+            (x + share * (to_x - x), y + share * (to_y - y))
+        })
+    });
+    on.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_legend_stands_where_no_curve_goes() {
+        let corner = |points: &[(f64, f64)]| {
+            let window = Window { x: (0.0, 10.0), y: (-1.0, 1.0) };
+            let Corner { right, upper } = Corner::emptiest(&along(&[vec![points.into()]]), window);
+            (right, upper)
+        };
+        assert_eq!(corner(&[(0.0, 1.0), (10.0, -1.0)]), (true, true));
+        assert_eq!(corner(&[(0.0, -1.0), (10.0, 1.0)]), (false, true));
+        assert_eq!(corner(&[(0.0, 1.0), (10.0, 1.0)]), (true, false));
+        assert_eq!(corner(&[(0.0, 1.0), (10.0, 1.0), (10.0, -1.0)]), (false, false));
+    }
     use crate::io::testing::folder;
 
     #[test]

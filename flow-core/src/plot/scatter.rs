@@ -6,7 +6,7 @@ use plotters::element::Circle;
 use plotters::style::Color;
 
 use super::canvas::picture;
-use super::chart::{axes, chart, legend, px, Window};
+use super::chart::{axes, chart, legend, px, Corner, Window};
 use super::colours::SERIES;
 use crate::{FlowError, Result, Scalar};
 
@@ -103,7 +103,7 @@ pub fn clouds<E: Scalar>(
         }
         axes(&mut chart, ["", ""], false)?;
         match clouds.iter().any(|cloud| !cloud.name.is_empty()) {
-            true => legend(&mut chart),
+            true => legend(&mut chart, Corner::UPPER_RIGHT),
             false => Ok(()),
         }
     })
