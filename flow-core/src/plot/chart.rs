@@ -97,35 +97,6 @@ pub(super) fn chart<'a, 'b>(
     Ok(builder.build_cartesian_2d(window.x.0..window.x.1, window.y.0..window.y.1)?)
 }
 
-/// A corner of a chart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Corner {
-    pub(super) right: bool,
-    pub(super) upper: bool,
-}
-
-impl Corner {
-    pub(super) const UPPER_RIGHT: Self = Self { right: true, upper: true };
-
-    /// The one with the fewest points near it; of those with equally few the upper right first.
-    pub(super) fn emptiest(points: &[(f64, f64)], window: Window) -> Self {
-        let near = |corner: &Self| {
-            // How far a point is from a corner's sides, as a share of the chart's.
-            let along = |value: f64, (low, high): (f64, f64), far: bool| match far {
-                true => (high - value) / (high - low),
-                false => (value - low) / (high - low),
-            };
-            let inside = |&&(x, y): &&(f64, f64)| {
-                along(x, window.x, corner.right) < 0.35 && along(y, window.y, corner.upper) < 0.3
-            };
-            points.iter().filter(inside).count()
-        };
-        let all = [(true, true), (false, true), (true, false), (false, false)];
-        let corners = all.map(|(right, upper)| Self { right, upper });
-        corners.into_iter().min_by_key(near).unwrap_or(Self::UPPER_RIGHT)
-    }
-}
-
 /// Axes with numbers and names, and a grid where wanted.
 pub(super) fn axes(chart: &mut Chart<'_, '_>, names: [&str; 2], grid: bool) -> Drawn {
     let line = if grid { FAINT.to_rgba() } else { WHITE.mix(0.0) };
@@ -149,16 +120,11 @@ pub(super) fn axes(chart: &mut Chart<'_, '_>, names: [&str; 2], grid: bool) -> D
     Ok(())
 }
 
-/// The names of all series that have one, in a corner.
-pub(super) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, corner: Corner) -> Drawn {
+/// The names of all series that have one.
+pub(super) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, at: SeriesLabelPosition) -> Drawn {
     chart
         .configure_series_labels()
-        .position(match corner {
-            Corner { right: true, upper: true } => SeriesLabelPosition::UpperRight,
-            Corner { right: true, upper: false } => SeriesLabelPosition::LowerRight,
-            Corner { right: false, upper: true } => SeriesLabelPosition::UpperLeft,
-            Corner { right: false, upper: false } => SeriesLabelPosition::LowerLeft,
-        })
+        .position(at)
         .legend_area_size(px(28))
         .margin(px(10))
         .label_font(text(18))

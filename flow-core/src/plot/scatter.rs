@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use plotters::chart::SeriesLabelPosition;
 use plotters::element::Circle;
 use plotters::style::Color;
 
 use super::canvas::picture;
-use super::chart::{axes, chart, legend, px, Corner, Window};
+use super::chart::{axes, chart, legend, px, Window};
 use super::colours::SERIES;
 use crate::{FlowError, Result, Scalar};
 
@@ -103,7 +104,7 @@ pub fn clouds<E: Scalar>(
         }
         axes(&mut chart, ["", ""], false)?;
         match clouds.iter().any(|cloud| !cloud.name.is_empty()) {
-            true => legend(&mut chart, Corner::UPPER_RIGHT),
+            true => legend(&mut chart, SeriesLabelPosition::UpperRight),
             false => Ok(()),
         }
     })
