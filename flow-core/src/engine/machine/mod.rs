@@ -1,6 +1,7 @@
 //! A flow on plain buffers: whole batches through all blocks.
 
 mod base;
+mod jacobian;
 mod product;
 mod run;
 mod spare;
