@@ -158,6 +158,34 @@ impl Weights {
         }
     }
 
+    /// Where a weight lies on a device as its layer uses it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn lowered<E: Scalar>(
+        &self,
+        to: &crate::cuda::Lowering<E>,
+        index: usize,
+    ) -> flow_cuda::Slot {
+        match (&self.limit, &self.list[index].shaped) {
+            (Some(limit), _) => to.derived(limit.scaled(index)),
+            (None, Some(shaped)) => to.derived(shaped),
+            (None, None) => to.parameter(&self.list[index].parameter),
+        }
+    }
+
+    /// Where the gradient by that is added on a device.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn lowered_gradient<E: Scalar>(
+        &self,
+        to: &crate::cuda::Lowering<E>,
+        index: usize,
+    ) -> flow_cuda::Slot {
+        match (&self.limit, &self.list[index].shaped) {
+            (Some(limit), _) => to.derived_gradient(limit.scaled(index)),
+            (None, Some(shaped)) => to.derived_gradient(shaped),
+            (None, None) => to.parameter_gradient(&self.list[index].parameter),
+        }
+    }
+
     /// Where its part in the gradient of a bound is added.
     pub(crate) fn slopes<'s, E: Scalar>(
         &self,

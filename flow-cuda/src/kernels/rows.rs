@@ -10,6 +10,7 @@ const ACCUMULATE: Kernel = apart(ROWS, "accumulate");
 const FILL: Kernel = apart(ROWS, "fill");
 const SCALED_COPY: Kernel = apart(ROWS, "scaled_copy");
 const ADD_REPEATED: Kernel = apart(ROWS, "add_repeated");
+const MULTIPLY: Kernel = apart(ROWS, "multiply");
 const ADD_ROW_SUMS: Kernel = together(ROWS, "add_row_sums");
 const ADD_TOTAL: Kernel = apart(ROWS, "add_total");
 const NORMAL_PRODUCT: Kernel = apart(ROWS, "normal_product");
@@ -94,6 +95,12 @@ pub fn scaled_copy(into: Slot, from: Slot, factor: f64) -> Op {
 pub fn add_repeated(into: Slot, by: Slot, factor: f64) -> Op {
     holds("what is added", by, 1);
     op(ADD_REPEATED, into.len).slots([into, by]).sizes([into.len, by.len]).numbers([factor])
+}
+
+/// `into[i] *= by[i]`.
+pub fn multiply(into: Slot, by: Slot) -> Op {
+    holds("what multiplies", by, into.len);
+    op(MULTIPLY, into.len).slots([into, by]).sizes([into.len])
 }
 
 /// What is added up of a row.
