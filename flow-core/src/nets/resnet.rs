@@ -6,11 +6,12 @@ use super::{Activation, Conditioner, LastLayer, NetOptions};
 use crate::backend::cpu::elementwise::{add, multiply_by};
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
-use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue};
+use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Slopes};
 use crate::{FlowError, Result, Scalar, Shape};
 
 mod enclosure;
 mod jacobian;
+mod slopes;
 
 /// A residual net: a linear layer, blocks `x + second(act(first(act(x))))`, a linear layer. On
 /// images the blocks' layers are 3×3 convolutions with zero padding, the two others 1×1.
@@ -127,6 +128,16 @@ impl<E: Scalar> Conditioner<E> for ResNet {
         self.on_box(state, input, beside)
     }
 
+    fn add_norm_slopes(
+        &self,
+        state: &State<E>,
+        beside: usize,
+        slopes: &mut Slopes<E>,
+        by_log: impl Fn(f64) -> f64,
+    ) -> bool {
+        self.add_slopes(state, beside, slopes, by_log)
+    }
+
     fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {
         let mut sum = Tangents::of(cell);
         sum.layer(&self.initial, &self.weights, state);
@@ -161,6 +172,21 @@ impl<E: Scalar> Conditioner<E> for ResNet {
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         self.weights.finish(state, derived_gradient, gradient);
         Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        passes: [flow_cuda::Slot; 2],
+        products: [flow_cuda::Slot; 2],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, passes, products)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.weights.lower_weights(to);
     }
 
     fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
@@ -235,6 +261,10 @@ impl<E: Scalar> Conditioner<E> for ResNet {
         Ok(())
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "resnet_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "resnet_tests.rs"]
