@@ -71,7 +71,7 @@ impl Bound {
 /// // A map that doubles everything, and one that halves it.
 /// let (double, halve) = (Amplification::certified(2.0, 0.5), Amplification::certified(0.5, 2.0));
 /// let both = double.then(halve);
-/// assert!(both.forward.abs() < 1e-15 && both.inverse.abs() < 1e-15);
+/// assert!(both.forward.abs() < 1e-12 && both.inverse.abs() < 1e-12);
 /// assert_eq!(double.turned(), halve);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
