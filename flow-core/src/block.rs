@@ -110,6 +110,14 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
         Err(to.unsupported(None))
     }
 
+    /// Records what [`prepare`](Self::prepare) and [`finish`](Self::finish) do, in a training on a
+    /// GPU. Without code of its own they run on the CPU in each step, and so does
+    /// [`project`](Self::project).
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        to.weights_on_cpu();
+    }
+
     /// What holds for this block at every weight.
     fn facts(&self) -> Facts {
         Facts::UNKNOWN

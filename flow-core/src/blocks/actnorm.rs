@@ -118,6 +118,11 @@ impl<E: Scalar> Block<E> for ActNorm {
         Ok(self.scale.record(to, entries, backwards, Some(&self.shift)))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.scale.record_weights(to);
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);
         Ok(scale_and_shift(probe, &maps))

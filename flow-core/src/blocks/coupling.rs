@@ -391,6 +391,11 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         self.record(to, entries, backwards)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.net.lower_weights(to);
+    }
+
     /// An affine or spline coupling has no global constant: its Jacobian grows with the input, or
     /// its slopes have no bound (Behrmann et al. 2021, "Understanding and mitigating exploding
     /// inverses", theorem 2). The Jacobian of an additive one is unit triangular with the net's

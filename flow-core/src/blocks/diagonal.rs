@@ -117,6 +117,11 @@ impl<E: Scalar> Block<E> for Diagonal {
         Ok(self.record(to, entries, backwards, None))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);
         Ok(scale_and_shift(probe, &maps))

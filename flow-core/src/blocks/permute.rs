@@ -131,6 +131,11 @@ impl<E: Scalar> Block<E> for Permute {
         Ok(Vec::new())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        let _ = to;
+    }
+
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
         if let Order::Shuffle { permutation, inverse } = &self.order {
             let permutation = values.buffer(permutation);

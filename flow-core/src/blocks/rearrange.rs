@@ -155,6 +155,11 @@ impl<E: Scalar> Block<E> for Rearrange {
         Ok(Vec::new())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        let _ = to;
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         self.reorder(probe, probe.backwards());
         Ok(Amplification::ISOMETRY)

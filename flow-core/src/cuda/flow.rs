@@ -1,12 +1,14 @@
 //! A flow on a device.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
+use flow_cuda::kernels::optimizer::STEP;
 use flow_cuda::Device;
 
-use super::plans::{record, Recorded, PASS, PRODUCT};
+use super::plans::{record, Recorded, LOAD, PASS, PRODUCT, UPDATE};
 use super::store::{Key, Store};
+use super::training::Update;
 use crate::engine::{check, read, Direction, Machine};
 use crate::{Architecture, Context, Event, Flow, FlowError, Invertible, Noise, Result, Vector};
 
@@ -17,6 +19,8 @@ type Row<N> = Tensor<(N,), f32, Cpu>;
 pub struct OnDevice<A: Architecture<f32>, D: Device> {
     machine: Machine<A, f32>,
     store: Mutex<Store<D>>,
+    trainable: Vec<std::ops::Range<usize>>,
+    update: Option<Update>,
 }
 
 /// The gradients of a pass on a device.
@@ -38,9 +42,10 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     /// device reports, such as too little memory. A block that is not initialised.
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().clone();
-        record(&machine, Direction::Forward, 1, false)?;
+        record(&machine, Direction::Forward, 1, false, None)?;
         let store = Mutex::new(Store::new(device, machine.state())?);
-        Ok(OnDevice { machine, store })
+        let trainable = self.trainable().to_vec();
+        Ok(OnDevice { machine, store, trainable, update: None })
     }
 }
 
@@ -188,10 +193,91 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             store.run(key, PRODUCT)?;
             let input = store.read(key, places.gradient.slot)?;
             let context = store.read(key, places.context_gradient.slot)?;
-            let (mut parameters, derived) = store.gradients()?;
-            self.machine.blocks().finish(self.machine.state(), &derived, &mut parameters)?;
+            let parameters = self.finished(store)?;
             Ok(DeviceGradients { input, context, parameters })
         })
+    }
+
+    /// Brings the weights back to the flow that was brought to the device.
+    ///
+    /// # Errors
+    /// Where `flow` has other parameters, weights that its blocks cannot take, and what the device
+    /// reports.
+    pub fn to_cpu(&self, flow: &mut Flow<A, f32, Cpu>) -> Result<()> {
+        let (parameters, _) = self.lock().weights()?;
+        flow.change(|values| {
+            let expected = values.parameters.len();
+            if parameters.len() != expected {
+                let found = parameters.len();
+                return Err(FlowError::Length { what: "the parameters".into(), found, expected });
+            }
+            values.parameters.copy_from_slice(&parameters);
+            Ok(())
+        })
+    }
+
+    pub(super) fn machine(&self) -> &Machine<A, f32> {
+        &self.machine
+    }
+
+    /// The parts of the parameters that a training moves.
+    pub(super) fn trainable(&self) -> &[std::ops::Range<usize>] {
+        &self.trainable
+    }
+
+    /// Prepares for a training on `data`.
+    pub(super) fn begin(&mut self, update: Update, data: &[f32]) -> Result<()> {
+        self.lock().begin(update.len(), data)?;
+        self.update = Some(update);
+        Ok(())
+    }
+
+    /// A step of a training on the rows of those numbers.
+    pub(super) fn update(&mut self, order: &[usize], numbers: [f32; STEP]) -> Result<()> {
+        let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
+        let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
+        let changed = self.with(Direction::LogProb, order.len(), true, |store, key| {
+            let Recorded { order, on_cpu, .. } = *store.recorded(key);
+            store.write(key, order, &bits)?;
+            store.write_optimizer(slot, &numbers)?;
+            for part in [LOAD, PASS, PRODUCT] {
+                store.run(key, part)?;
+            }
+            if !on_cpu {
+                store.run(key, UPDATE)?;
+                return Ok(None);
+            }
+            let gradient = self.finished(store)?;
+            store.set_gradient(&gradient)?;
+            store.run(key, UPDATE)?;
+            Ok(Some(store.weights()?.0))
+        })?;
+        if let Some(parameters) = changed {
+            self.machine.step(|values| values.copy_from_slice(&parameters))?;
+            let state = self.machine.shared_state();
+            self.lock().set_weights(&state.values.parameters, &state.derived)?;
+        }
+        Ok(())
+    }
+
+    /// The loss of the last step.
+    pub(super) fn last_loss(&self) -> Result<f32> {
+        let slot = self.update.as_ref().map(Update::loss);
+        let Some(slot) = slot else { return Ok(f32::NAN) };
+        Ok(self.lock().read_optimizer(slot)?[0])
+    }
+
+    /// The gradient by the parameters, that by derived values carried on to them on the CPU.
+    fn finished(&self, store: &Store<D>) -> Result<Vec<f32>> {
+        let (mut gradient, by_derived) = store.gradients()?;
+        let mut state = self.machine.state().clone();
+        (state.values.parameters, state.derived) = store.weights()?;
+        self.machine.blocks().finish(&state, &by_derived, &mut gradient)?;
+        Ok(gradient)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Store<D>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Samples of the base brought through the inverse, with their log-determinants.
@@ -262,9 +348,10 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         keeping: bool,
         job: impl FnOnce(&mut Store<D>, Key) -> Result<R>,
     ) -> Result<R> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = self.lock();
         let key = Key { direction, rows, keeping };
-        store.prepare(key, || record(&self.machine, direction, rows, keeping))?;
+        let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
+        store.prepare(key, || record(&self.machine, direction, rows, keeping, update))?;
         job(&mut store, key)
     }
 }

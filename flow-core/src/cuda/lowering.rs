@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use flow_cuda::kernels::affine::Moved;
-use flow_cuda::kernels::rows::{accumulate, Rows};
+use flow_cuda::kernels::rows::{
+    accumulate, add_column_products, add_repeated, add_total, fill, Rows, Vectors,
+};
 use flow_cuda::{Area, Op, Recording, Slot, Table};
 
 use crate::engine::{Buffers, Derived, Parameter, State};
@@ -25,6 +27,18 @@ pub struct Lowering<E> {
     recording: Recording,
     ops: Vec<Op>,
     products: Vec<Vec<Op>>,
+    weights: WeightOps,
+}
+
+/// What depends on the weights alone.
+#[derive(Debug, Default)]
+pub(crate) struct WeightOps {
+    /// From parameters to derived values.
+    pub(crate) prepare: Vec<Op>,
+    /// From the gradient by derived values to that by parameters.
+    pub(crate) finish: Vec<Op>,
+    /// Some blocks have no kernels for that.
+    pub(crate) on_cpu: bool,
 }
 
 /// Where the rows of a pass lie.
@@ -72,8 +86,19 @@ impl<E: Scalar> Lowering<E> {
             by_log_det: room(1, keeping).slot,
             context_gradient: room(context, keeping),
         };
-        let (ops, products) = (Vec::new(), Vec::new());
-        Self { state, items, leaves, leaf: 0, rows, keeping, places, recording, ops, products }
+        Self {
+            state,
+            items,
+            leaves,
+            leaf: 0,
+            rows,
+            keeping,
+            places,
+            recording,
+            ops: Vec::new(),
+            products: Vec::new(),
+            weights: WeightOps::default(),
+        }
     }
 
     /// Records one block. `x` holds the places of its numbers.
@@ -89,15 +114,18 @@ impl<E: Scalar> Lowering<E> {
         let product = block.lower(self, &mut entries, backwards)?;
         x.iter_mut().zip(entries).for_each(|(v, entry)| *v = E::of(entry as f64));
         self.products.push(product);
+        if self.keeping {
+            block.lower_weights(self);
+        }
         self.recording.reuse(0);
         Ok(())
     }
 
-    /// What was recorded: the places, the pass, and the products of its blocks in the order in which
-    /// they run.
-    pub(crate) fn finish(self) -> (Places, Recording, Vec<Op>, Vec<Op>) {
+    /// What was recorded: index lists and memory, the pass, the products of its blocks in the order
+    /// in which they run, and what is done to weights.
+    pub(crate) fn finish(self) -> (Recording, Vec<Op>, Vec<Op>, WeightOps) {
         let products = self.products.into_iter().rev().flatten().collect();
-        (self.places, self.recording, self.ops, products)
+        (self.recording, self.ops, products, self.weights)
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -153,6 +181,39 @@ impl<E: Scalar> Lowering<E> {
     /// Records a kernel of the pass.
     pub fn record(&mut self, op: Op) {
         self.ops.push(op);
+    }
+
+    /// Records a kernel that derives values from the parameters.
+    pub fn prepare(&mut self, op: Op) {
+        self.weights.prepare.push(op);
+    }
+
+    /// Records a kernel that carries a gradient by derived values on to parameters.
+    pub fn finish_weights(&mut self, op: Op) {
+        self.weights.finish.push(op);
+    }
+
+    /// Says that the block derives values in a way that has no kernels: a training then does that for
+    /// the whole flow on the CPU.
+    pub fn weights_on_cpu(&mut self) {
+        self.weights.on_cpu = true;
+    }
+
+    /// Adds `factor · Σ values` to every row's log-determinant, and returns the product, which adds to
+    /// `by_values`.
+    pub fn constant_log_det(&mut self, values: Slot, by_values: Slot, factor: f64) -> Vec<Op> {
+        self.record(add_total(self.log_det(), values, factor));
+        if !self.keeping {
+            return Vec::new();
+        }
+        let total = self.scratch(1);
+        let all = Vectors { count: self.rows, features: 1, pixels: 1 };
+        let by_log_det = Rows::new(self.by_log_det(), 1);
+        let mut ops = vec![fill(total, 0.0)];
+        let recording = &mut self.recording;
+        ops.extend(add_column_products(recording, total, all, by_log_det, None, None, factor));
+        ops.push(add_repeated(by_values, total, 1.0));
+        ops
     }
 
     /// Index lists and memory.

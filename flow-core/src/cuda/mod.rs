@@ -32,6 +32,7 @@ mod flow;
 mod lowering;
 mod plans;
 mod store;
+mod training;
 
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
@@ -39,3 +40,4 @@ pub use flow_cuda::{Device, DeviceError, Gpu, Op, Slot};
 
 pub use flow::{DeviceGradients, OnDevice};
 pub use lowering::{Lowering, Steered};
+pub use training::Training;

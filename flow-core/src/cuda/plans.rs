@@ -6,6 +6,7 @@ use flow_cuda::kernels::rows::{fill, gather, scatter, Rows};
 use flow_cuda::{Area, Plan, Slot};
 
 use super::lowering::{Lowering, Places};
+use super::training::Update;
 use crate::base::Base;
 use crate::engine::{
     to_channels_first, to_channels_last, Direction, Gradients, Machine, Pass, Workspace,
@@ -19,13 +20,20 @@ pub(super) struct Recorded {
     /// The pass's output, or the gradient by it where the product starts.
     pub(super) output: Slot,
     pub(super) by_output: Slot,
+    /// In a training, the numbers of a batch's rows among the data.
+    pub(super) order: Slot,
+    /// Some blocks derive values from the weights on the CPU.
+    pub(super) on_cpu: bool,
 }
 
 /// Parts of a [`Recorded`] plan.
 pub(super) const PASS: usize = 0;
 pub(super) const PRODUCT: usize = 1;
+pub(super) const LOAD: usize = 2;
+pub(super) const UPDATE: usize = 3;
 
-/// Records a pass.
+/// Records a pass, with a product where it is `keeping`, and with a step of a training where there
+/// is an `update`.
 ///
 /// # Errors
 /// The first block that has no kernels, and blocks that are not initialised.
@@ -34,6 +42,7 @@ pub(super) fn record<A: Architecture<f32>>(
     direction: Direction,
     rows: usize,
     keeping: bool,
+    update: Option<&Update>,
 ) -> Result<(Plan, Recorded)> {
     let size = A::Event::SHAPE.size();
     if size >= 1 << f32::MANTISSA_DIGITS {
@@ -90,11 +99,23 @@ pub(super) fn record<A: Architecture<f32>>(
             first.push(scatter(rows, places.gradient, order, by_output));
         }
     }
-    let (places, recording, pass, products) = lowering.finish();
+    let (mut recording, pass, products, weights) = lowering.finish();
     let mut parts = vec![pass];
+    let (mut order, on_cpu) = (Slot::NONE, weights.on_cpu);
     if keeping {
         first.extend(products);
         parts.push(first);
     }
-    Ok((recording.finish(parts), Recorded { places, output, by_output }))
+    if let Some(update) = update {
+        order = recording.frame(rows);
+        parts.push(update.load(&places, order));
+        recording.reuse(0);
+        let mut step = update.step(&mut recording, &places);
+        if !on_cpu {
+            step.splice(0..0, weights.finish);
+            step.extend(weights.prepare);
+        }
+        parts.push(step);
+    }
+    Ok((recording.finish(parts), Recorded { places, output, by_output, order, on_cpu }))
 }

@@ -24,6 +24,9 @@ pub(super) struct Store<D: Device> {
     derived: D::Memory,
     gradient: D::Memory,
     derived_gradient: D::Memory,
+    /// An optimiser's memory and its data, while there is a training.
+    optimizer: D::Memory,
+    data: D::Memory,
     lens: [usize; 2],
     plans: HashMap<Key, Ready<D>>,
 }
@@ -51,6 +54,8 @@ impl<D: Device> Store<D> {
             derived: put(&state.derived)?,
             gradient: device.memory(lens[0])?,
             derived_gradient: device.memory(lens[1])?,
+            optimizer: device.memory(0)?,
+            data: device.memory(0)?,
             lens,
             device,
             plans: HashMap::new(),
@@ -110,6 +115,46 @@ impl<D: Device> Store<D> {
         Ok((parameters, derived))
     }
 
+    /// Brings data to the device, makes room for an optimiser, and forgets plans that know of neither.
+    pub(super) fn begin(&mut self, optimizer: usize, data: &[f32]) -> Result<()> {
+        self.plans.retain(|key, _| key.direction != Direction::LogProb || !key.keeping);
+        self.optimizer = self.device.memory(optimizer)?;
+        self.data = self.device.memory(data.len())?;
+        self.device.write(&mut self.data, 0, data)?;
+        Ok(())
+    }
+
+    /// Writes to the optimiser's memory.
+    pub(super) fn write_optimizer(&mut self, slot: Slot, numbers: &[f32]) -> Result<()> {
+        Ok(self.device.write(&mut self.optimizer, slot.offset, numbers)?)
+    }
+
+    /// Reads from the optimiser's memory.
+    pub(super) fn read_optimizer(&self, slot: Slot) -> Result<Vec<f32>> {
+        let mut numbers = vec![0.0; slot.len];
+        self.device.read(&self.optimizer, slot.offset, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// Parameters and derived values as they are on the device.
+    pub(super) fn weights(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let [mut parameters, mut derived] = self.lens.map(|len| vec![0.0; len]);
+        self.device.read(&self.parameters, 0, &mut parameters)?;
+        self.device.read(&self.derived, 0, &mut derived)?;
+        Ok((parameters, derived))
+    }
+
+    /// Replaces both.
+    pub(super) fn set_weights(&mut self, parameters: &[f32], derived: &[f32]) -> Result<()> {
+        self.device.write(&mut self.parameters, 0, parameters)?;
+        Ok(self.device.write(&mut self.derived, 0, derived)?)
+    }
+
+    /// Replaces the gradient by the parameters.
+    pub(super) fn set_gradient(&mut self, gradient: &[f32]) -> Result<()> {
+        Ok(self.device.write(&mut self.gradient, 0, gradient)?)
+    }
+
     /// Runs a part of a plan.
     pub(super) fn run(&self, key: Key, part: usize) -> Result<()> {
         let Ready { plan, frame, scratch, tables, .. } = &self.plans[&key];
@@ -121,7 +166,8 @@ impl<D: Device> Store<D> {
             Area::DerivedGradient => Some(&self.derived_gradient),
             Area::Frame => Some(frame),
             Area::Scratch => Some(scratch),
-            Area::Optimizer => None,
+            Area::Optimizer => Some(&self.optimizer),
+            Area::Data => Some(&self.data),
         };
         self.device.run(&plan.parts()[part], &mut memory, tables)?;
         Ok(())

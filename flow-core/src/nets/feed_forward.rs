@@ -207,6 +207,11 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
         self.record(to, passes, products)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.weights.lower_weights(to);
+    }
+
     fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
         let (last, hidden) = self.split();
         let mut below = pass.take_copy(input);

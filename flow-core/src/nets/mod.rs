@@ -111,6 +111,12 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
         Err(to.unsupported(Some("its net")))
     }
 
+    /// As [`Block::lower_weights`](crate::Block::lower_weights).
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        to.weights_on_cpu();
+    }
+
     /// All outputs on a box of inputs, with a bound of the Jacobian there by the inputs but the last
     /// `beside` of each pixel (the context).
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {

@@ -59,6 +59,15 @@ extern "C" __global__ void add_repeated(Arguments a) {
     if (i < (unsigned)a.size[0]) a.at[0][i] += a.number[0] * a.at[1][i % a.size[1]];
 }
 
+// into[i] = f(from[i]), and the slopes.
+extern "C" __global__ void bend(Arguments a) {
+    unsigned i = THREAD;
+    if (i >= (unsigned)a.size[0]) return;
+    float slope;
+    a.at[0][i] = activation(a.size[1], a.at[1][i], &slope);
+    if (a.size[2]) a.at[2][i] = slope;
+}
+
 // into[i] *= by[i].
 extern "C" __global__ void multiply(Arguments a) {
     unsigned i = THREAD;

@@ -1,5 +1,6 @@
 //! Rows of numbers: brought together, put back, added up.
 
+use super::product::Function;
 use super::{apart, holds, op, reaches, together, ROWS};
 use crate::plan::to_u32;
 use crate::{Kernel, Launch, Op, Recording, Slot, Table};
@@ -10,6 +11,7 @@ const ACCUMULATE: Kernel = apart(ROWS, "accumulate");
 const FILL: Kernel = apart(ROWS, "fill");
 const SCALED_COPY: Kernel = apart(ROWS, "scaled_copy");
 const ADD_REPEATED: Kernel = apart(ROWS, "add_repeated");
+const BEND: Kernel = apart(ROWS, "bend");
 const MULTIPLY: Kernel = apart(ROWS, "multiply");
 const ADD_ROW_SUMS: Kernel = together(ROWS, "add_row_sums");
 const ADD_TOTAL: Kernel = apart(ROWS, "add_total");
@@ -95,6 +97,19 @@ pub fn scaled_copy(into: Slot, from: Slot, factor: f64) -> Op {
 pub fn add_repeated(into: Slot, by: Slot, factor: f64) -> Op {
     holds("what is added", by, 1);
     op(ADD_REPEATED, into.len).slots([into, by]).sizes([into.len, by.len]).numbers([factor])
+}
+
+/// `into[i] = f(from[i])`, and the slopes where they are asked for.
+pub fn bend(into: Slot, from: Slot, function: Function, slopes: Option<Slot>) -> Op {
+    holds("what is bent", from, into.len);
+    if let Some(slopes) = slopes {
+        holds("the slopes", slopes, into.len);
+    }
+    op(BEND, into.len).slots([into, from, slopes.unwrap_or(Slot::NONE)]).sizes([
+        into.len,
+        function as usize,
+        usize::from(slopes.is_some()),
+    ])
 }
 
 /// `into[i] *= by[i]`.

@@ -19,6 +19,8 @@ mod activations;
 mod cotangents;
 mod degrees;
 mod enclosure;
+#[cfg(feature = "cuda")]
+mod lowering;
 
 pub(crate) use activations::Activations;
 pub(crate) use enclosure::Enclosed;
