@@ -1,10 +1,10 @@
-//! Flows on the emulated GPU: what a user calls, and training against the CPU's.
+//! Flows on a GPU, which is the emulated one unless the environment says otherwise: what a user calls, and training against the CPU's.
 
 use dfdx::prelude::{AsArray, Cpu, HasShape, TensorFrom, TensorFromVec};
-use flow_core::cuda::{Device, Emulated};
 use flow_core::prelude::*;
 use flow_core::train::{AdamW, Clip};
 use flow_core::{Architecture, Flow};
+use flow_tests::device::chosen as gpu;
 
 flow! {
     struct Plain: Vector<3> {
@@ -36,14 +36,14 @@ flow! {
         linear(orthogonal);
     }
 
+    struct Sequence: Vector<3> {
+        masked_autoregressive(affine, net = made([7, 5], tanh, zero_init = false));
+        inverse_autoregressive(spline, net = made([6], swish, zero_init = false));
+    }
+
     struct Solved: Vector<2> {
         residual(lipschitz = 0.9, net = mlp([8], swish));
     }
-}
-
-/// None where the emulation was not built, after saying so.
-fn gpu() -> Option<Emulated> {
-    Emulated::new().inspect_err(|error| eprintln!("NOT TESTED: {error}")).ok()
 }
 
 fn numbers(name: &str, len: usize) -> Vec<f32> {
@@ -67,10 +67,9 @@ fn weights<A: Architecture<f32>>(flow: &Flow<A, f32>) -> Vec<f32> {
 /// zero have any sign, which a large epsilon keeps from mattering.
 fn check_training<A: Architecture<f32>>(mut flow: Flow<A, f32>, rows: &Rows<f32>) {
     let Some(gpu) = gpu() else { return };
-    assert_eq!(gpu.name(), "emulated GPU");
     let (steps, batch) = (7, 10);
     let rule = AdamW { learning_rate: 0.02, epsilon: 1e-3, weight_decay: 0.1, ..AdamW::default() };
-    let mut on_gpu = flow.on(gpu).expect("a flow that runs on a GPU");
+    let mut on_gpu = flow.on(gpu.clone()).expect("a flow that runs on a GPU");
     let clip = Clip::Norm(0.8);
     let mut training = on_gpu.train(rule, Some(clip), rows, batch, 3).expect("a training");
     let mut losses = Vec::new();
@@ -137,7 +136,7 @@ fn weights_without_kernels_are_derived_on_the_cpu() {
 fn passes_and_samples_are_those_of_the_cpu() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
     let flow = Plain::<f32>::build(&cpu, 1).unwrap();
-    let on_gpu = flow.on(gpu).unwrap();
+    let on_gpu = flow.on(gpu.clone()).unwrap();
     let x = cpu.tensor([[0.5, -1.0, 2.0], [0.0, 0.25, -0.5]]);
     let (z, log_det) = on_gpu.forward(x.clone()).unwrap();
     let (want, want_log_det) = flow.forward(x.clone()).unwrap();
@@ -157,17 +156,34 @@ fn passes_and_samples_are_those_of_the_cpu() {
 }
 
 #[test]
+fn sequential_directions_are_those_of_the_cpu() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let flow = Sequence::<f32>::build(&cpu, 1).unwrap();
+    let on_gpu = flow.on(gpu).unwrap();
+    let x = cpu.tensor([[0.5, -1.0, 2.0], [0.0, 0.25, -0.5]]);
+    let (z, log_det) = on_gpu.forward(x.clone()).unwrap();
+    let (want, want_log_det) = flow.forward(x.clone()).unwrap();
+    close("latents", &z.as_vec(), &want.as_vec(), 1e-5);
+    close("log-determinants", &log_det.as_vec(), &want_log_det.as_vec(), 1e-5);
+    let found = on_gpu.sample(5, &mut Noise::seed(3)).unwrap();
+    let want = flow.sample(5, &mut Noise::seed(3)).unwrap();
+    close("samples", &found.as_vec(), &want.as_vec(), 1e-4);
+    let rows = Rows::new(numbers("x", 3 * 24), 3).unwrap();
+    check_training((*flow).clone(), &rows);
+}
+
+#[test]
 fn what_cannot_be_done_is_said() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
     let solved = Solved::<f32>::build(&cpu, 1).unwrap();
-    let message = match solved.on(gpu) {
+    let message = match solved.on(gpu.clone()) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("residual blocks have no kernels"),
     };
     assert!(message.starts_with("`residual(") && message.contains(" at 0 does not run on a GPU"));
 
     let flow = Rotations::<f32>::build(&cpu, 1).unwrap();
-    let on_gpu = flow.on(gpu).unwrap();
+    let on_gpu = flow.on(gpu.clone()).unwrap();
     let error = on_gpu.forward(cpu.tensor([[0.0; 4]])).unwrap_err();
     assert!(matches!(error, FlowError::MissingContext { .. }), "{error}");
     let context = cpu.tensor([[0.5, 1.0], [0.0, 2.0]]);
@@ -179,7 +195,7 @@ fn what_cannot_be_done_is_said() {
     close("conditional latents", &z.as_vec(), &want.as_vec(), 1e-5);
 
     let plain = Plain::<f32>::build(&cpu, 1).unwrap();
-    let mut on_gpu = plain.on(gpu).unwrap();
+    let mut on_gpu = plain.on(gpu.clone()).unwrap();
     let error = on_gpu.map_rows(false, &[f32::NAN, 0.0, 0.0], &[]).unwrap_err();
     assert!(matches!(error, FlowError::NonFinite { row: 0, .. }), "{error}");
     let rows = Rows::new(vec![0.0; 4], 2).unwrap();

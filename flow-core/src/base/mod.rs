@@ -45,6 +45,15 @@ pub trait Base<E: Scalar>: Send + Sync + Sized + 'static {
         Err(to.unsupported(Some(&format!("the base distribution `{}`", Self::name()))))
     }
 
+    /// Records samples of the stream in `stream`, as
+    /// [`normals`](flow_cuda::kernels::noise::normals) reads one, in the place of the batch. False
+    /// where it has no kernels for that: the samples are then drawn on the CPU.
+    #[cfg(feature = "cuda")]
+    fn lower_samples(&self, to: &mut crate::cuda::Lowering<E>, stream: flow_cuda::Slot) -> bool {
+        let _ = (to, stream);
+        false
+    }
+
     /// Fills `out` with samples: row `i` of it is sample `first + i` of the stream. A temperature
     /// scales the spread of each component around its centre: 1 is the distribution itself.
     fn sample(

@@ -47,6 +47,13 @@ impl<E: Scalar> Base<E> for Normal {
         Ok(vec![normal_product(to.gradient().slot, to.by_log_det(), z, to.rows())])
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_samples(&self, to: &mut crate::cuda::Lowering<E>, stream: flow_cuda::Slot) -> bool {
+        let x = to.x().slot;
+        to.record(flow_cuda::kernels::noise::normals(x, stream, 1.0));
+        true
+    }
+
     fn sample(&self, _: &State<E>, noise: &Noise, first: usize, temperature: f64, out: &mut [E]) {
         noise.fill_normal((first * self.size) as u64, out);
         let temperature = E::of(temperature);

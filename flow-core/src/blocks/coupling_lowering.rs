@@ -50,9 +50,13 @@ impl<N, T: Transform> Coupling<N, T> {
             entries: to.table(parts.moved.iter().map(|&(_, entry)| entries[entry])),
             places: to.table(parts.moved.iter().map(|&(place, _)| place)),
             inverse: backwards,
+            step: 1,
         };
         let parameters = Rows::new(parameters, outputs);
-        let bent = self.transform.lower(to, Steered { moved, parameters, by_parameters })?;
+        let bent = self.transform.lower(
+            to,
+            Steered { moved, x: to.x(), gradient: to.gradient(), parameters, by_parameters },
+        )?;
         if !to.keeping() {
             return Ok(Vec::new());
         }

@@ -3,10 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
+use flow_cuda::kernels::noise::stream as noise_stream;
 use flow_cuda::kernels::optimizer::STEP;
 use flow_cuda::Device;
 
-use super::plans::{record, Recorded, LOAD, PASS, PRODUCT, UPDATE};
+use super::plans::{record, Drawn, Recorded, LOAD, PASS, PRODUCT, UPDATE};
 use super::store::{Key, Store};
 use super::training::Update;
 use crate::engine::{check, read, Direction, Machine};
@@ -42,7 +43,7 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     /// device reports, such as too little memory. A block that is not initialised.
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().clone();
-        record(&machine, Direction::Forward, 1, false, None)?;
+        record(&machine, Direction::Forward, 1, (false, false), None)?;
         let store = Mutex::new(Store::new(device, machine.state())?);
         let trainable = self.trainable().to_vec();
         Ok(OnDevice { machine, store, trainable, update: None })
@@ -89,7 +90,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     where
         A: Invertible,
     {
-        let (x, _) = self.draw(rows, noise, None)?;
+        let (x, _) = self.draw(rows, noise)?;
         tensor(x, A::Event::batch(rows))
     }
 
@@ -105,9 +106,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     where
         A: Invertible,
     {
-        let mut log_prob = vec![0.0; rows];
-        let (x, log_det) = self.draw(rows, noise, Some(&mut log_prob))?;
-        log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
+        let (x, log_prob) = self.draw(rows, noise)?;
         Ok((tensor(x, A::Event::batch(rows))?, tensor(log_prob, (rows,))?))
     }
 
@@ -184,7 +183,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
                 return Err(FlowError::Length { what: what.into(), found, expected });
             }
         }
-        self.with(direction, rows, true, |store, key| {
+        self.with(direction, rows, (true, false), |store, key| {
             store.start(key, x, context)?;
             store.run(key, PASS)?;
             let Recorded { places, by_output, .. } = *store.recorded(key);
@@ -236,7 +235,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     pub(super) fn update(&mut self, order: &[usize], numbers: [f32; STEP]) -> Result<()> {
         let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
         let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
-        let changed = self.with(Direction::LogProb, order.len(), true, |store, key| {
+        let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
             let Recorded { order, on_cpu, .. } = *store.recorded(key);
             store.write(key, order, &bits)?;
             store.write_optimizer(slot, &numbers)?;
@@ -280,19 +279,29 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Samples of the base brought through the inverse, with their log-determinants.
-    fn draw(
-        &self,
-        rows: usize,
-        noise: &mut Noise,
-        log_prob: Option<&mut [f32]>,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
+    /// Samples of the base brought through the inverse, with their log-probabilities.
+    fn draw(&self, rows: usize, noise: &mut Noise) -> Result<(Vec<f32>, Vec<f32>)> {
         if rows == 0 {
             return Err(FlowError::EmptyBatch { what: "sample".into() });
         }
-        let stream = noise.split();
-        let z = self.machine.sample_base(rows, &stream, 1.0, log_prob);
-        self.run(Direction::Inverse, &z, &[])
+        let noise = noise.split();
+        self.with(Direction::Inverse, rows, (false, true), |store, key| {
+            let Recorded { output, places, drawn, .. } = *store.recorded(key);
+            let mut log_prob = vec![0.0; rows];
+            if let Some(Drawn { stream, .. }) = drawn {
+                store.write(key, stream, &noise_stream(noise.key(), 0))?;
+            } else {
+                let z = self.machine.sample_base(rows, &noise, 1.0, Some(&mut log_prob));
+                store.start(key, &z, &[])?;
+            }
+            store.run(key, PASS)?;
+            if let Some(Drawn { log_prob: slot, .. }) = drawn {
+                log_prob = store.read(key, slot)?;
+            }
+            let log_det = store.read(key, places.log_det)?;
+            log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
+            Ok((store.read(key, output)?, log_prob))
+        })
     }
 
     fn map<From: Event, To: Event, N: Dim>(
@@ -315,7 +324,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         context: &[f32],
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         let rows = self.rows(x, context)?;
-        self.with(direction, rows, false, |store, key| {
+        self.with(direction, rows, (false, false), |store, key| {
             store.start(key, x, context)?;
             store.run(key, PASS)?;
             let Recorded { output, places, .. } = *store.recorded(key);
@@ -345,13 +354,14 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         &self,
         direction: Direction,
         rows: usize,
-        keeping: bool,
+        (keeping, drawing): (bool, bool),
         job: impl FnOnce(&mut Store<D>, Key) -> Result<R>,
     ) -> Result<R> {
         let mut store = self.lock();
-        let key = Key { direction, rows, keeping };
+        let key = Key { direction, rows, keeping, drawing };
         let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
-        store.prepare(key, || record(&self.machine, direction, rows, keeping, update))?;
+        store
+            .prepare(key, || record(&self.machine, direction, rows, (keeping, drawing), update))?;
         job(&mut store, key)
     }
 }

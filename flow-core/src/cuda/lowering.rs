@@ -57,6 +57,10 @@ pub(crate) struct Places {
 pub struct Steered {
     /// The entries, where their parameters stand, and the direction.
     pub moved: Moved,
+    /// The numbers that are changed, and the gradient by them.
+    pub x: Rows,
+    /// See `x`.
+    pub gradient: Rows,
     /// The net's output, row after row.
     pub parameters: Rows,
     /// Where the product writes the gradient by it; zero where no parameter is read.

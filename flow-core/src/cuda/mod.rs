@@ -36,7 +36,7 @@ mod training;
 
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
-pub use flow_cuda::{Device, DeviceError, Gpu, Op, Slot};
+pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Slot, ARCHITECTURES};
 
 pub use flow::{DeviceGradients, OnDevice};
 pub use lowering::{Lowering, Steered};

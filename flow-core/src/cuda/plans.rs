@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use flow_cuda::kernels::rows::{fill, gather, scatter, Rows};
+use flow_cuda::kernels::noise::STREAM;
+use flow_cuda::kernels::rows::{fill, gather, scaled_copy, scatter, Rows};
 use flow_cuda::{Area, Plan, Slot};
 
 use super::lowering::{Lowering, Places};
@@ -22,8 +23,19 @@ pub(super) struct Recorded {
     pub(super) by_output: Slot,
     /// In a training, the numbers of a batch's rows among the data.
     pub(super) order: Slot,
+    /// Where samples are drawn on the device, how.
+    pub(super) drawn: Option<Drawn>,
     /// Some blocks derive values from the weights on the CPU.
     pub(super) on_cpu: bool,
+}
+
+/// Samples of the base that a plan draws.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drawn {
+    /// Where their stream stands.
+    pub(super) stream: Slot,
+    /// Their log-densities under the base.
+    pub(super) log_prob: Slot,
 }
 
 /// Parts of a [`Recorded`] plan.
@@ -33,7 +45,7 @@ pub(super) const LOAD: usize = 2;
 pub(super) const UPDATE: usize = 3;
 
 /// Records a pass, with a product where it is `keeping`, and with a step of a training where there
-/// is an `update`.
+/// is an `update`; `drawing`, its input are samples of the base, where that has kernels.
 ///
 /// # Errors
 /// The first block that has no kernels, and blocks that are not initialised.
@@ -41,7 +53,7 @@ pub(super) fn record<A: Architecture<f32>>(
     machine: &Machine<A, f32>,
     direction: Direction,
     rows: usize,
-    keeping: bool,
+    (keeping, drawing): (bool, bool),
     update: Option<&Update>,
 ) -> Result<(Plan, Recorded)> {
     let size = A::Event::SHAPE.size();
@@ -58,6 +70,7 @@ pub(super) fn record<A: Architecture<f32>>(
     let mut lowering = Lowering::new(state.clone(), A::ITEMS, leaves.clone(), sizes, keeping);
     let places = lowering.places();
     lowering.record(fill(places.log_det, 0.0));
+    let drawn = if drawing { draw(machine, &mut lowering)? } else { None };
 
     // A row of places instead of numbers, through the composites as numbers would go.
     let mut row: Vec<f32> = (0..size).map(|i| i as f32).collect();
@@ -117,5 +130,25 @@ pub(super) fn record<A: Architecture<f32>>(
         }
         parts.push(step);
     }
-    Ok((recording.finish(parts), Recorded { places, output, by_output, order, on_cpu }))
+    Ok((recording.finish(parts), Recorded { places, output, by_output, order, drawn, on_cpu }))
+}
+
+/// Records samples of the base and their log-densities, where it has kernels for both.
+fn draw<A: Architecture<f32>>(
+    machine: &Machine<A, f32>,
+    lowering: &mut Lowering<f32>,
+) -> Result<Option<Drawn>> {
+    let stream = lowering.recording().frame(STREAM);
+    if !machine.base().lower_samples(lowering, stream) {
+        return Ok(None);
+    }
+    let (log_det, rows) = (lowering.log_det(), lowering.rows());
+    let log_prob = lowering.recording().frame(rows);
+    // The batch is in the order of the latents.
+    let entries: Vec<usize> = (0..A::Latent::SHAPE.size()).collect();
+    lowering.at_base();
+    machine.base().lower(lowering, &entries)?;
+    lowering.record(scaled_copy(log_prob, log_det, 1.0));
+    lowering.record(fill(log_det, 0.0));
+    Ok(Some(Drawn { stream, log_prob }))
 }

@@ -14,6 +14,8 @@ pub(super) struct Key {
     pub(super) direction: Direction,
     pub(super) rows: usize,
     pub(super) keeping: bool,
+    /// Its input is drawn on the device.
+    pub(super) drawing: bool,
 }
 
 /// A device with the weights of a flow, and its plans so far.

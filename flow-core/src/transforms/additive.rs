@@ -50,13 +50,13 @@ impl Transform for Additive {
     ) -> crate::Result<Vec<flow_cuda::Op>> {
         use flow_cuda::kernels::affine::{additive, additive_product};
         use flow_cuda::kernels::rows::Rows;
-        let crate::cuda::Steered { moved, parameters, by_parameters } = steered;
-        to.record(additive(moved, to.x(), parameters));
+        let crate::cuda::Steered { moved, x, gradient, parameters, by_parameters } = steered;
+        to.record(additive(moved, x, parameters));
         if !to.keeping() {
             return Ok(Vec::new());
         }
         let by_parameters = Rows::new(by_parameters, parameters.width);
-        Ok(vec![additive_product(moved, to.gradient(), by_parameters)])
+        Ok(vec![additive_product(moved, gradient, by_parameters)])
     }
 
     fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {

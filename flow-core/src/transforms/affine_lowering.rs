@@ -16,14 +16,14 @@ impl Affine {
             Scale::Tanh { limit } => Kernel::Tanh { limit },
             Scale::Sigmoid { low, high, shift } => Kernel::Sigmoid { low, high, shift },
         };
-        let Steered { moved, parameters, by_parameters } = steered;
+        let Steered { moved, x, gradient, parameters, by_parameters } = steered;
         let count = moved.count();
         let kept = to.keeping().then(|| to.keep(count));
         let logs = logs(to, count);
-        to.record(affine(scale, moved, to.x(), parameters, Left { kept, logs }));
+        to.record(affine(scale, moved, x, parameters, Left { kept, logs }));
         sum_logs(to, logs);
         let Some(kept) = kept else { return Vec::new() };
-        let (gradient, by_log_det) = (to.gradient(), to.by_log_det());
+        let by_log_det = to.by_log_det();
         vec![affine_product(moved, gradient, kept, parameters, by_parameters, by_log_det)]
     }
 }

@@ -39,10 +39,6 @@ impl Device for Emulated {
         Ok(Memory((0..len).map(|_| UnsafeCell::new(0.0)).collect()))
     }
 
-    fn len(&self, memory: &Memory) -> usize {
-        memory.0.len()
-    }
-
     fn write(&self, memory: &mut Memory, offset: usize, numbers: &[f32]) -> Result<()> {
         let (len, end) = (memory.0.len(), offset + numbers.len());
         let Some(cells) = memory.0.get_mut(offset..end) else {

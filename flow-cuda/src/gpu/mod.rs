@@ -17,7 +17,7 @@ use crate::{Area, Device, DeviceError, Kernel, Op, Result};
 mod cache;
 mod compiler;
 
-pub use cache::Cache;
+pub use cache::{Cache, ARCHITECTURES};
 pub use compiler::Compiler;
 
 // SAFETY: plain numbers in C's layout, the same as in `arguments.h`.
@@ -130,10 +130,6 @@ impl Device for Gpu {
         let len = len.max(1);
         let made = self.stream.alloc_zeros(len);
         made.map_err(|error| self.short(4 * len, "memory of the GPU", error))
-    }
-
-    fn len(&self, memory: &Self::Memory) -> usize {
-        memory.len()
     }
 
     fn write(&self, memory: &mut Self::Memory, offset: usize, numbers: &[f32]) -> Result<()> {

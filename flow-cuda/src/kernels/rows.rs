@@ -8,6 +8,9 @@ use crate::{Kernel, Launch, Op, Recording, Slot, Table};
 const GATHER: Kernel = apart(ROWS, "gather");
 const SCATTER: Kernel = apart(ROWS, "scatter");
 const ACCUMULATE: Kernel = apart(ROWS, "accumulate");
+const GATHER_UNITS: Kernel = apart(ROWS, "gather_units");
+const SCATTER_UNITS: Kernel = apart(ROWS, "scatter_units");
+const ADD_UNITS: Kernel = apart(ROWS, "add_units");
 const FILL: Kernel = apart(ROWS, "fill");
 const SCALED_COPY: Kernel = apart(ROWS, "scaled_copy");
 const ADD_REPEATED: Kernel = apart(ROWS, "add_repeated");
@@ -80,6 +83,27 @@ pub fn accumulate(
         .slots([into.slot, values.slot])
         .tables([to, starts, places])
         .sizes([rows, pairs.len(), into.width, values.width])
+}
+
+/// As [`gather`], unit by unit: `out[k, row] = x[row, from[k]]`.
+pub fn gather_units(rows: usize, x: Rows, context: Rows, from: Table, out: Slot) -> Op {
+    let mut op = gather(rows, x, context, from, out);
+    op.kernel = GATHER_UNITS;
+    op
+}
+
+/// As [`scatter`], unit by unit: `x[row, to[k]] = units[k, row]`.
+pub fn scatter_units(rows: usize, x: Rows, to: Table, units: Slot) -> Op {
+    let mut op = scatter(rows, x, to, units);
+    op.kernel = SCATTER_UNITS;
+    op
+}
+
+/// `into[row, k] += units[k, row]`.
+pub fn add_units(rows: usize, into: Rows, units: Slot) -> Op {
+    let width = into.check("into", rows);
+    holds("the units", units, rows * width);
+    op(ADD_UNITS, rows * width).slots([into.slot, units]).sizes([rows, width])
 }
 
 /// Every number becomes `value`.

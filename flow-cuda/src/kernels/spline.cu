@@ -13,7 +13,18 @@ struct Spline {
 
 #define LEAST 1e-3f
 
-__device__ __forceinline__ void to_shares(float* v, int n) {
+// Numbers that stand `step` apart.
+template <typename T>
+struct Strided {
+    T* first;
+    int step;
+    __device__ T& operator[](int i) const { return first[i * step]; }
+    __device__ Strided from(int start) const { return {first + start * step, step}; }
+};
+typedef Strided<float> Out;
+typedef Strided<const float> In;
+
+__device__ __forceinline__ void to_shares(Out v, int n) {
     float most = v[0], sum = 0.0f;
     for (int i = 1; i < n; i++) most = fmaxf(most, v[i]);
     for (int i = 0; i < n; i++) {
@@ -24,16 +35,16 @@ __device__ __forceinline__ void to_shares(float* v, int n) {
     for (int i = 0; i < n; i++) v[i] *= share;
 }
 
-__device__ __forceinline__ float knot_slope(const Spline& s, const float* raw, int knot) {
+__device__ __forceinline__ float knot_slope(const Spline& s, In raw, int knot) {
     if (knot == 0 || knot == s.bins) return 1.0f;
     float v = raw[knot - 1];
     return LEAST + (v <= 0.0f ? 0.0f : v) + log1pf(expf(-fabsf(v)));
 }
 
 // The bin of v along the widths, or along the heights.
-__device__ __forceinline__ Bin find_bin(const Spline& s, const float* theta, float v, bool up) {
-    const float *widths = theta, *heights = theta + s.bins, *slopes = theta + 2 * s.bins;
-    const float *searched = up ? heights : widths, *other = up ? widths : heights;
+__device__ __forceinline__ Bin find_bin(const Spline& s, In theta, float v, bool up) {
+    In widths = theta, heights = theta.from(s.bins), slopes = theta.from(2 * s.bins);
+    In searched = up ? heights : widths, other = up ? widths : heights;
     float start = -s.bound, other_start = -s.bound;
     int index = 0;
     while (index + 1 < s.bins) {
@@ -81,12 +92,12 @@ extern "C" __global__ void spline(Arguments a) {
     Spline s = spline_of(a);
     int row = i / n, k = i % n;
     float* v = a.at[0] + row * width + entries[k];
-    float* theta = a.at[1] + row * parameters_width + (3 * s.bins - 1) * places[k];
+    Out theta = {a.at[1] + row * parameters_width + (3 * s.bins - 1) * places[k], a.size[8]};
     float before = *v, after = before, log = 0.0f;
     if (before > -s.bound && before < s.bound) {
         to_shares(theta, s.bins);
-        to_shares(theta + s.bins, s.bins);
-        Bin b = find_bin(s, theta, before, inverse);
+        to_shares(theta.from(s.bins), s.bins);
+        Bin b = find_bin(s, In{theta.first, theta.step}, before, inverse);
         float mean = b.height / b.width, bend = b.slope_left + b.slope_right - (mean + mean), at;
         if (inverse) {
             // The root of eq. 6 to 8 that adds numbers of one sign.
@@ -116,7 +127,7 @@ extern "C" __global__ void spline(Arguments a) {
 
 // Turns shares into the gradient by logits, where the loss depends on the bins before `index` by
 // `before` each and on that of `index` by `own`.
-__device__ __forceinline__ void by_logits(const float* shares, float* by, int bins, int index,
+__device__ __forceinline__ void by_logits(In shares, Out by, int bins, int index,
                                           float stretch, float before, float own) {
     float sum = 0.0f;
     for (int i = 0; i < index; i++) sum += shares[i];
@@ -137,8 +148,8 @@ extern "C" __global__ void spline_product(Arguments a) {
     int row = i / n, k = i % n, count = 3 * s.bins - 1;
     float* by = a.at[0] + row * width + entries[k];
     int start = row * parameters_width + count * places[k];
-    const float* theta = a.at[2] + start;
-    float* by_theta = a.at[3] + start;
+    In theta = {a.at[2] + start, a.size[8]};
+    Out by_theta = {a.at[3] + start, a.size[8]};
     float x = a.at[1][i], given = *by, by_log = a.at[4][row];
     if (!(x > -s.bound && x < s.bound)) {
         for (int j = 0; j < count; j++) by_theta[j] = 0.0f;
@@ -177,7 +188,7 @@ extern "C" __global__ void spline_product(Arguments a) {
     float by_width = -by_x * at - by_s * mean;
     float by_height = by_s + by_f * above * inverse_below;
     by_logits(theta, by_theta, s.bins, b.index, s.stretch, -by_x, by_width);
-    by_logits(theta + s.bins, by_theta + s.bins, s.bins, b.index, s.stretch, by_f, by_height);
+    by_logits(theta.from(s.bins), by_theta.from(s.bins), s.bins, b.index, s.stretch, by_f, by_height);
     for (int inner = 0; inner + 1 < s.bins; inner++) {
         float by_slope = 0.0f;
         if (inner + 1 == b.index) by_slope = by_f * f_left + by_l * l_left;

@@ -51,6 +51,7 @@ pub fn spline(spline: Spline, moved: Moved, x: Rows, parameters: Rows, left: Lef
             usize::from(moved.inverse),
             usize::from(left.kept.is_some()),
             usize::from(n == 1),
+            moved.step,
         ])
         .numbers(spline.numbers())
 }
@@ -66,13 +67,23 @@ pub fn spline_product(
     by_log_det: Slot,
 ) -> Op {
     moved.check(gradient, parameters, spline.parameters());
-    holds("the gradient by the parameters", by_parameters, moved.rows * parameters.width);
+    moved.check(gradient, Rows::new(by_parameters, parameters.width), spline.parameters());
     holds("what was kept", kept, moved.count());
     holds("the gradient by log-determinants", by_log_det, moved.rows);
     let [rows, n, width, parameters_width] = moved.sizes(gradient, parameters);
     op(PRODUCT, moved.count())
         .slots([gradient.slot, kept, parameters.slot, by_parameters, by_log_det])
         .tables([moved.entries, moved.places])
-        .sizes([rows, n, width, parameters_width, spline.bins, usize::from(moved.inverse)])
+        .sizes([
+            rows,
+            n,
+            width,
+            parameters_width,
+            spline.bins,
+            usize::from(moved.inverse),
+            0,
+            0,
+            moved.step,
+        ])
         .numbers(spline.numbers())
 }

@@ -1,18 +1,18 @@
-//! The rows of the table on the emulated GPU: both directions and their products against the CPU.
+//! The rows of the table on a GPU, which is the emulated one unless the environment says otherwise: both directions and their products against the CPU.
 //!
 //! The kernels are those of a card, compiled as C++. What has none yet must say so by name, and
 //! stands in [`NOT_YET`]: a row that runs may not stand there.
 
-use flow_core::cuda::{Emulated, OnDevice};
+use flow_core::cuda::OnDevice;
 use flow_core::prelude::*;
 use flow_core::Architecture;
+use flow_tests::device::{chosen, Chosen};
 use flow_tests::{numeric, Conditioned, Direction, Free, Subject};
 
 use crate::Inputs;
 
 /// Rows that do not run on a GPU yet, by module and name; a `*` stands for any end of a name.
 const NOT_YET: &[&str] = &[
-    "autoregressive::*",
     "couplings::affine_mexican_hat",
     "couplings::affine_mexican_hat_on_images",
     "couplings::dual_given",
@@ -27,7 +27,7 @@ const NOT_YET: &[&str] = &[
 pub(crate) trait OnGpu: Subject<f32> {
     type Architecture: Architecture<f32>;
 
-    fn on_gpu(&self, gpu: Emulated) -> Result<OnDevice<Self::Architecture, Emulated>, FlowError>;
+    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<Self::Architecture, Chosen>, FlowError>;
 }
 
 impl<A: Architecture<f32>> OnGpu for Free<A, f32>
@@ -36,7 +36,7 @@ where
 {
     type Architecture = A;
 
-    fn on_gpu(&self, gpu: Emulated) -> Result<OnDevice<A, Emulated>, FlowError> {
+    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
         self.0.on(gpu)
     }
 }
@@ -47,16 +47,14 @@ where
 {
     type Architecture = A;
 
-    fn on_gpu(&self, gpu: Emulated) -> Result<OnDevice<A, Emulated>, FlowError> {
+    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
         self.0.on(gpu)
     }
 }
 
 /// Runs a row on the emulated GPU with weights away from their start.
 pub(crate) fn check<S: OnGpu>(module: &str, mut subject: S, inputs: &[Inputs]) {
-    let Ok(gpu) = Emulated::new().inspect_err(|error| eprintln!("NOT TESTED: {error}")) else {
-        return;
-    };
+    let Some(gpu) = chosen() else { return };
     let row = module.trim_start_matches("laws::");
     let expected = !NOT_YET.iter().any(|name| {
         *name == row || name.strip_suffix('*').is_some_and(|whole| row.starts_with(whole))
@@ -78,7 +76,7 @@ pub(crate) fn check<S: OnGpu>(module: &str, mut subject: S, inputs: &[Inputs]) {
             values.iter_mut().zip(by).for_each(|(v, by)| *v += 0.3 * by);
             subject.set(&name, &values);
         }
-        let on_gpu = match subject.on_gpu(gpu) {
+        let on_gpu = match subject.on_gpu(gpu.clone()) {
             Ok(on_gpu) => on_gpu,
             Err(error) => return refused(row, expected, &error),
         };

@@ -40,7 +40,7 @@ impl Made {
                 bias: Some(bias),
                 function: Some(function),
                 slopes: slope,
-                factor: None,
+                ..Epilogue::default()
             };
             let input = Matrix::new(below[i], to.rows(), level.below.len());
             let weight = self.matrix(to, level);
@@ -76,13 +76,13 @@ impl Made {
     }
 
     /// A layer's matrix, masked and sorted.
-    fn matrix<E: Scalar>(&self, to: &Lowering<E>, level: &Level) -> Matrix {
+    pub(super) fn matrix<E: Scalar>(&self, to: &Lowering<E>, level: &Level) -> Matrix {
         let weight = self.weights.lowered(to, level.layer.weight());
         Matrix::new(weight, level.above.len(), level.below.len())
     }
 
     /// A layer's bias in the order of its units.
-    fn sorted_bias<E: Scalar>(&self, to: &mut Lowering<E>, level: &Level) -> Slot {
+    pub(super) fn sorted_bias<E: Scalar>(&self, to: &mut Lowering<E>, level: &Level) -> Slot {
         let bias = to.parameter(level.layer.bias_slot());
         let order = to.table(level.above.order().iter().copied());
         let sorted = to.scratch(level.above.len());

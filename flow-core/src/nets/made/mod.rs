@@ -21,6 +21,8 @@ mod degrees;
 mod enclosure;
 #[cfg(feature = "cuda")]
 mod lowering;
+#[cfg(feature = "cuda")]
+mod sequential;
 
 pub(crate) use activations::Activations;
 pub(crate) use enclosure::Enclosed;
