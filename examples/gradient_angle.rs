@@ -36,8 +36,8 @@ flow! {
     }
 }
 
-/// The height at which an angle in degrees is drawn. No less than 1e-6, and a gradient that is not
-/// finite as one that points the opposite way.
+/// The height at which an angle in degrees is drawn: no less than 1e-6, and for a gradient that is
+/// not finite that of the opposite direction.
 fn height(degrees: f64) -> f64 {
     if degrees.is_nan() {
         180f64.log10()
@@ -81,7 +81,7 @@ fn main() -> Result {
         curve("affine, recomputed", &affine, |angles| angles.recomputed.degrees),
         curve("lipschitz = 1, unguarded", &lipschitz, |angles| angles.unguarded.degrees),
     ];
-    let title = "angle between memory-saving and true gradients";
+    let title = "angle to the true gradient (top: not finite; bottom: 1e-6 or less)";
     curves(folder.join("angles.png"), title, ["step", "log10 of the angle in degrees"], &all)?;
     println!("wrote angles.png to {}", folder.display());
     Ok(())
@@ -93,15 +93,17 @@ impl Run {
         A: Architecture<f32, Context = Unconditional, Event = Vector<64>, Latent = Vector<64>>
             + Invertible,
     {
-        println!("{name}: angles to the true gradient, in degrees");
+        println!("{name}: angles to the true gradient in degrees, and blocks that exploded");
         println!(
             "{:>6} {:>9} {:>11} {:>11} {:>11} {:>10}",
             "step", "loss", "recomputed", "guarded", "unguarded", "exploded"
         );
         let batch = Rows::new(self.data.values()[..256 * 64].to_vec(), 64)?;
         let mut found = Vec::new();
-        let mut loss = f64::NAN;
+        let mut loss = String::new();
         let mut first = None;
+        // What was trained on last, for a look at a step that could not be done.
+        let mut last = Rows::default();
         for round in 0..=self.rounds {
             let steps = self.steps / self.rounds;
             if round > 0 {
@@ -112,24 +114,30 @@ impl Run {
                     .silent();
                 // The guarded gradient trains: it is what a user of deep flows would take.
                 let history = trainer.fit_with(flow, &self.data, |flow, batch, gradients| {
+                    last.clone_from(batch);
                     let x = batch.x::<Vector<64>>()?.trace(gradients);
                     decorrelate(flow.memory(Memory::Inverted).forward(x)?.0)
                 });
                 // A flow whose loss is no longer finite is where this was to lead.
                 match history {
-                    Ok(history) => loss = history.last_loss().unwrap_or(f64::NAN),
+                    Ok(history) => {
+                        loss = history.last_loss().map_or_else(String::new, |v| format!("{v:.3}"));
+                    }
                     Err(error @ FlowError::Diverged { .. }) => {
-                        println!("{error}");
+                        let truth = angles(flow, &last)?.recomputed;
+                        let finite = match truth.degrees.is_nan() {
+                            true => "not finite either",
+                            false => "finite",
+                        };
+                        println!("{error}\nthe true gradient of that batch is {finite}");
                         break;
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            let angles = gradient_angle_of(flow, |view| {
-                decorrelate(view.forward(batch.x::<Vector<64>>()?.leaky_trace())?.0)
-            })?;
+            let angles = angles(flow, &batch)?;
             println!(
-                "{:>6} {loss:>9.3} {:>11.2e} {:>11.2e} {:>11.2e} {:>10}",
+                "{:>6} {loss:>9} {:>11.2e} {:>11.2e} {:>11.2e} {:>10}",
                 round * steps,
                 angles.recomputed.degrees,
                 angles.guarded.degrees,
@@ -141,7 +149,26 @@ impl Run {
             }
             found.push(((round * steps) as f64, angles));
         }
-        println!("{}\n", first.unwrap_or_else(|| "the inverse held throughout".into()));
+        println!("{}", first.unwrap_or_else(|| "the inverse held throughout".into()));
+        let worst = |of: fn(&GradientAngles) -> f64| {
+            let errors = found.iter().map(|(_, angles)| of(angles));
+            errors.fold(0.0, |worst: f64, error| if error <= worst { worst } else { error })
+        };
+        println!(
+            "the guarded gradient was off by at most {:.1e} of the true one, the unguarded by {:.1e}\n",
+            worst(|angles| angles.guarded.error),
+            worst(|angles| angles.unguarded.error),
+        );
         Ok(found)
     }
+}
+
+fn angles<A>(flow: &Flow<A, f32>, batch: &Rows<f32>) -> Result<GradientAngles>
+where
+    A: Architecture<f32, Context = Unconditional, Event = Vector<64>, Latent = Vector<64>>
+        + Invertible,
+{
+    Ok(gradient_angle_of(flow, |view| {
+        decorrelate(view.forward(batch.x::<Vector<64>>()?.leaky_trace())?.0)
+    })?)
 }

@@ -131,7 +131,7 @@ pub enum FlowError {
     },
 
     /// A loss or gradient that is not finite.
-    #[error("the loss became {loss} at step {step}; {origin}\nhelp: {help}")]
+    #[error("{} at step {step}; {origin}\nhelp: {help}", diverged(*loss))]
     Diverged {
         /// The step.
         step: u64,
@@ -214,6 +214,15 @@ impl FlowError {
 impl From<dfdx::tensor::CpuError> for FlowError {
     fn from(error: dfdx::tensor::CpuError) -> Self {
         Self::Tensor(error.to_string())
+    }
+}
+
+/// A finite loss may still have a gradient that is not.
+fn diverged(loss: f64) -> String {
+    if loss.is_finite() {
+        format!("the gradient is not finite, at the loss {loss},")
+    } else {
+        format!("the loss became {loss}")
     }
 }
 

@@ -7,8 +7,8 @@ use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
 use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Gradients, Tape, Tensor};
 
 use crate::engine::{
-    adds_to, check, options, read, split, AddGradient, AfterStep, Entry, Flat, Given, Layout,
-    Machine, Mirror, Operator, Role,
+    adds_to, answer, check, options, read, split, AddGradient, AfterStep, Entry, Flat, Given,
+    Layout, Machine, Mirror, Operator, Present, Role,
 };
 use crate::pattern::{matches, nearest};
 use crate::{
@@ -445,6 +445,10 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     }
 
     fn read_back(&mut self) -> &mut AfterStep {
+        answer(|| Present {
+            watch: self.machine.watch().clone(),
+            last_error: self.last_error.clone(),
+        });
         let mirror = &self.mirror;
         let kept = match mirror.read_kept(&self.machine.state().values) {
             Some(values) => self.machine.change(|all| {

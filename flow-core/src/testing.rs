@@ -262,6 +262,10 @@ fn gradients<A: Architecture<f64>>(
     let bits = |by: &[f64]| by.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&alone), bits(&by_x), "{direction:?}, {memory:?}: by the input alone");
 
+    if memory.guard().is_none() {
+        jacobians(machine, direction, memory, x, context, &cotangent);
+    }
+
     // A second, shorter step where the first disagrees: it may have crossed a kink, such as that of
     // a spline's log-slope at a knot.
     let close = |what: &str, i: usize, got: f64, at: &mut dyn FnMut(f64) -> f64| {
@@ -292,6 +296,39 @@ fn gradients<A: Architecture<f64>>(
             moved.step(|parameters| parameters[i] += by).unwrap();
             loss(&moved, x, context)
         });
+    }
+}
+
+/// Jacobians from one pass hold the products of passes of their own.
+fn jacobians<A: Architecture<f64>>(
+    machine: &Machine<A, f64>,
+    direction: Direction,
+    memory: Memory,
+    x: &[f64],
+    context: &[f64],
+    cotangent: &[f64],
+) {
+    let d = <A::Event as crate::Event>::SHAPE.size();
+    let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
+    let (mut products, none) = (cotangent.to_vec(), vec![0.0; x.len() / d]);
+    machine.vjp_by_input(direction, kept.unwrap(), &mut products, &none, context).unwrap();
+    // All unit cotangents at once, some at once, one after the other.
+    for enough in [1, x.len() / 2, x.len()] {
+        let found = machine.jacobians_on(enough, direction, x, context, memory).unwrap();
+        assert_eq!(found.len(), x.len() * d);
+        for (row, jacobian) in found.chunks_exact(d * d).enumerate() {
+            for j in 0..d {
+                let by_outputs = jacobian.chunks_exact(d).zip(&cotangent[row * d..]);
+                let (got, size) = by_outputs.fold((0.0, 0.0), |(sum, size), (by, c)| {
+                    (sum + by[j] * c, size + f64::abs(by[j] * c))
+                });
+                let want = products[row * d + j];
+                assert!(
+                    (got - want).abs() <= 1e-12 * (1.0 + size),
+                    "{direction:?}, {memory:?}, {enough}: Jacobian of row {row} gives {got}, not {want}"
+                );
+            }
+        }
     }
 }
 

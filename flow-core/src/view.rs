@@ -278,7 +278,7 @@ impl<'f, A: Architecture<E>, E: Scalar> View<'f, A, E> {
     }
 }
 
-impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
+impl<'f, A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'f, A, E, T> {
     /// Chooses what passes keep for their gradients.
     pub fn memory(mut self, memory: Memory) -> Self {
         self.memory = memory;
@@ -301,6 +301,14 @@ impl<A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'_, A, E, T> {
     /// The flow that it is a view of.
     pub(crate) fn flow(&self) -> &Flow<A, E, Cpu> {
         self.flow
+    }
+
+    /// The view with its context and where that one's gradients go, and the tape that leads there.
+    pub(crate) fn apart(self) -> (View<'f, A, E>, T) {
+        let tape = self.take_tape();
+        let Self { flow, given, memory, temperature, noise, .. } = self;
+        let tapeless = Cell::new(Some(NoneTape));
+        (View { flow, given, tape: tapeless, memory, temperature, noise }, tape)
     }
 
     fn take_tape(&self) -> T {

@@ -182,7 +182,7 @@ impl<N, T: Transform> Coupling<N, T> {
         backwards: bool,
     ) -> MeanValue {
         let (p, d) = (self.transform.parameters(), self.shape.size());
-        let mut centre: Vec<Interval> = cell.centre.iter().map(|&c| Interval::point(c)).collect();
+        let mut centre = cell.point();
         let mut entries = IntervalMatrix::identity(d).intervals();
         for &(place, entry) in &self.parts.moved {
             let at = place * p..(place + 1) * p;

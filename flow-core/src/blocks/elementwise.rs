@@ -1,7 +1,7 @@
 use super::curves::Curve;
 use super::non_empty;
-use crate::engine::{Builder, Pass};
-use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
+use crate::engine::{Builder, Pass, State};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// One fixed function on every number, such as `tanh` or `logit`.
@@ -133,6 +133,11 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
             (most, least) = (most.max(slope.high), least.min(slope.low));
         }
         Ok(Amplification::certified(most, (1.0 / least).next_up()))
+    }
+
+    /// It has no weights.
+    fn add_bound_slopes(&self, _: &State<E>, _: [f64; 2], _: &mut Slopes<E>) -> bool {
+        true
     }
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {

@@ -5,7 +5,7 @@ use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Near;
-use crate::lipschitz::{Amplification, Cell, Interval, Kind, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, Interval, Kind, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = U·diag(exp(log_singular))·Vᵀ x` with `U` and `V` products of as many reflections as
@@ -143,6 +143,24 @@ impl<E: Scalar> Block<E> for LinearSvd {
         let (forward, inverse) = self.largest(probe);
         self.near(probe).push(probe);
         Ok(Amplification { forward, inverse, kind: Kind::Certified, published: None })
+    }
+
+    /// The bounds are single parameters: of the largest and of the smallest.
+    fn add_bound_slopes(&self, state: &State<E>, by: [f64; 2], to: &mut Slopes<E>) -> bool {
+        let logs = state.values.parameter(&self.log_singular);
+        let extreme = |sign: f64| {
+            let order = |a: &usize, b: &usize| {
+                (sign * logs[*a].as_f64()).total_cmp(&(sign * logs[*b].as_f64()))
+            };
+            (0..logs.len()).max_by(order)
+        };
+        let gradient = to.parameter(&self.log_singular);
+        for (sign, by) in [(1.0, by[0]), (-1.0, by[1])] {
+            if let Some(at) = extreme(sign) {
+                gradient[at] += E::of(sign * by);
+            }
+        }
+        true
     }
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {

@@ -4,7 +4,9 @@ use super::triangular::dot;
 use super::{no_inverse, non_empty, FORWARD_ONLY, NARROWINGS};
 use crate::backend::cpu::elementwise::{sigmoid, softplus};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
-use crate::lipschitz::{affine, up, Amplification, Interval, Probe};
+use crate::lipschitz::{
+    affine, up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe,
+};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x + û·tanh(wᵀx + b)`, forward only (Rezende and Mohamed 2015, "Variational inference with
@@ -71,6 +73,50 @@ fn enclosed_move(u: &[Interval], w: &[Interval]) -> (Vec<Interval>, Interval) {
     let (kappa, _) = Softplus.enclose(along);
     let by = (kappa - one - along) / square;
     (u.iter().zip(w).map(|(&u, &w)| u + by * w).collect(), kappa)
+}
+
+/// The map on a box.
+struct On {
+    /// What goes in.
+    x: Vec<Interval>,
+    /// What comes out.
+    y: Vec<Interval>,
+    /// `û`.
+    moved: Vec<Interval>,
+    w: Vec<Interval>,
+    /// `1 − tanh²`.
+    slope: Interval,
+    /// `1 + wᵀû`.
+    kappa: Interval,
+}
+
+impl Planar {
+    /// On the box of what goes in, or of what comes out where the probe goes backwards.
+    fn on_box<E: Scalar>(&self, probe: &Probe<'_, E>, region: &[Interval]) -> On {
+        let wide = |slot| -> Vec<Interval> {
+            probe.parameter(slot).iter().map(|v| Interval::point(v.as_f64())).collect()
+        };
+        let (u, w, b) = (wide(&self.u), wide(&self.w), wide(&self.b)[0]);
+        let (moved, kappa) = enclosed_move(&u, &w);
+        let bend = |x: &[Interval]| affine(|_, j| w[j].low, 1, x, |_| b.low)[0];
+        let shifted = |x: &[Interval], t: Interval| -> Vec<Interval> {
+            x.iter().zip(&moved).map(|(&x, &u)| x + u * t).collect()
+        };
+        let mut x = region.to_vec();
+        if probe.backwards() {
+            let mut t = Interval::new(-1.0, 1.0);
+            x = shifted(region, -t);
+            for _ in 0..NARROWINGS {
+                t = t.meet(bend(&x).tanh()).unwrap_or(t);
+                x = shifted(region, -t);
+            }
+        }
+        let v = bend(&x);
+        let y = shifted(&x, v.tanh());
+        let (_, slope) = Tanh.enclose(v);
+        let slope = Interval::new(slope.low.max(0.0), slope.high.min(1.0));
+        On { x, y, moved, w, slope, kappa }
+    }
 }
 
 /// `1 + (1 − t²)·(κ − 1)`, without the difference that would lose it near 0.
@@ -160,45 +206,38 @@ impl<E: Scalar> Block<E> for Planar {
     /// `(√(4κ + β²) + β)/2`, the smallest κ over it. Both leave 1 further as s rises, for the inverse is
     /// `I − (s/κ)·û·wᵀ`, where s/κ rises with s.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let point = Interval::point;
-        let wide = |slot| -> Vec<Interval> {
-            probe.parameter(slot).iter().map(|v| point(v.as_f64())).collect()
-        };
-        let (u, w, b) = (wide(&self.u), wide(&self.w), wide(&self.b)[0]);
-        let (moved, kappa) = enclosed_move(&u, &w);
-        let bend = |x: &[Interval]| affine(|_, j| w[j].low, 1, x, |_| b.low)[0];
-        let shift = |x: Interval, u: Interval, t: Interval| x + u * t;
+        let region = std::mem::take(probe.region());
+        let On { x, y, moved, w, slope, kappa } = self.on_box(probe, &region);
+        *probe.region() = if probe.backwards() { x } else { y };
 
-        let backwards = probe.backwards();
-        let region = probe.region();
-        let mut t = Interval::new(-1.0, 1.0);
-        let x: Vec<Interval> = if backwards {
-            let from =
-                |t: Interval| region.iter().zip(&moved).map(|(&y, &u)| shift(y, u, -t)).collect();
-            let mut x: Vec<Interval> = from(t);
-            for _ in 0..NARROWINGS {
-                t = t.meet(bend(&x).tanh()).unwrap_or(t);
-                x = from(t);
-            }
-            x
-        } else {
-            region.clone()
-        };
-        let v = bend(&x);
-        let slope = Tanh.enclose(v).1.high.min(1.0);
-        let image = |(&x, &u): (&Interval, &Interval)| shift(x, u, v.tanh());
-        *region = if backwards { x } else { x.iter().zip(&moved).map(image).collect() };
-
-        let slope = point(slope);
-        let kappa = (point(1.0) - slope) + slope * kappa;
+        let (one, slope) = (Interval::point(1.0), Interval::point(slope.high));
+        let kappa = (one - slope) + slope * kappa;
         let length =
             |v: &[Interval]| v.iter().fold(Interval::ZERO, |sum, v| sum + v.square()).sqrt();
         let beta = slope * length(&moved) * length(&w);
-        let four = point(4.0);
-        let most = point(0.5) * ((four * kappa + beta.square()).sqrt() + beta);
+        let four = Interval::point(4.0);
+        let most = Interval::point(0.5) * ((four * kappa + beta.square()).sqrt() + beta);
         let least = kappa / most;
         let inverse = if least.low > 0.0 { up(1.0 / least.low) } else { f64::INFINITY };
         Ok(Amplification::certified(most.high.max(1.0), inverse.max(1.0)))
+    }
+
+    /// `I + s·û·wᵀ`, or its inverse on a box that holds the preimage.
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        let (backwards, d) = (probe.backwards(), cell.centre.len());
+        let On { moved, w, slope, .. } = self.on_box(probe, &cell.sides);
+        let On { x, y, .. } = self.on_box(probe, &cell.point());
+        let entry = |i: usize| {
+            let step = slope * moved[i / d] * w[i % d];
+            if i / d == i % d {
+                Interval::point(1.0) + step
+            } else {
+                step
+            }
+        };
+        let entries: Vec<Interval> = (0..d * d).map(entry).collect();
+        let jacobian = IntervalMatrix::from_intervals(d, d, &entries);
+        Ok(MeanValue::of_direction(if backwards { x } else { y }, jacobian, backwards))
     }
 
     fn facts(&self) -> Facts {

@@ -4,7 +4,7 @@ use super::triangular::dot;
 use super::{no_inverse, non_empty, FORWARD_ONLY};
 use crate::backend::cpu::elementwise::{sigmoid, softplus};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
-use crate::lipschitz::{up, Amplification, Interval, Probe};
+use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x + β·(x − center)/(α + r)` with `r = ‖x − center‖`, forward only (Rezende and Mohamed 2015,
@@ -88,6 +88,15 @@ impl Enclosed {
         share.square() + share * (rest + rest) + rest * (self.kappa / below)
     }
 
+    /// By how much the slope along it is more than that across it, `−βr/(α + r)²`.
+    fn bend(&self, r: Interval) -> Interval {
+        if r.low == f64::INFINITY {
+            return Interval::ZERO;
+        }
+        let below = r + self.alpha;
+        (self.alpha - self.kappa) / below * (r / below)
+    }
+
     /// The distance that is mapped to a distance ρ: `r² + (κ − ρ)r = αρ`, of whose two forms of the root
     /// the one is taken that adds numbers of one sign.
     fn radius(&self, length: f64) -> Interval {
@@ -104,6 +113,54 @@ impl Enclosed {
             (product + product) / (root - ahead)
         };
         Interval::new(r.low.max(0.0), r.high)
+    }
+}
+
+/// The map on a box.
+struct On {
+    /// What goes in.
+    x: Vec<Interval>,
+    /// What comes out.
+    y: Vec<Interval>,
+    /// The slope across the radius.
+    others: Interval,
+    /// That along it.
+    along: Interval,
+    /// How much more that is.
+    bend: Interval,
+    /// The difference from the center on one side, which has the direction of that on the other.
+    from: Vec<Interval>,
+    /// Its length.
+    length: Interval,
+}
+
+impl Radial {
+    /// On the box of what goes in, or of what comes out where the probe goes backwards.
+    fn on_box<E: Scalar>(&self, probe: &Probe<'_, E>, region: &[Interval]) -> On {
+        let number = |slot| Interval::point(probe.parameter(slot)[0].as_f64());
+        let alpha = number(&self.log_alpha).exp();
+        let (kappa, _) = Softplus.enclose(number(&self.beta));
+        let map = Enclosed { alpha, kappa };
+        let center: Vec<Interval> =
+            probe.parameter(&self.center).iter().map(|v| Interval::point(v.as_f64())).collect();
+        let from: Vec<Interval> = region.iter().zip(&center).map(|(&x, &c)| x - c).collect();
+        let length = from.iter().fold(Interval::ZERO, |sum, v| sum + v.square()).sqrt();
+        let ends = [length.low, length.high];
+        let r = match probe.backwards() {
+            true => ends.map(|length| map.radius(length)),
+            false => ends.map(Interval::point),
+        };
+        let others = map.others(r[0]).hull(map.others(r[1]));
+        let along = map.along(r[0]).hull(map.along(r[1]));
+        let moved = |by: &dyn Fn(Interval) -> Interval| {
+            from.iter().zip(&center).map(|(&from, &center)| center + by(from)).collect()
+        };
+        let (x, y) = match probe.backwards() {
+            true => (moved(&|from| from / others), region.to_vec()),
+            false => (region.to_vec(), moved(&|from| from * others)),
+        };
+        let bend = map.bend(r[0].hull(r[1]));
+        On { x, y, others, along, bend, from, length }
     }
 }
 
@@ -209,29 +266,41 @@ impl<E: Scalar> Block<E> for Radial {
     /// `At`. Both go to 1 from one side as r rises, so that their extremes are those of the least and
     /// the largest r.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let number = |slot| Interval::point(probe.parameter(slot)[0].as_f64());
-        let alpha = number(&self.log_alpha).exp();
-        let (kappa, _) = Softplus.enclose(number(&self.beta));
-        let map = Enclosed { alpha, kappa };
-        let center = probe.parameter(&self.center).iter().map(|v| Interval::point(v.as_f64()));
-        let backwards = probe.backwards();
-        let region = probe.region();
-        let from: Vec<Interval> = region.iter().zip(center.clone()).map(|(&x, c)| x - c).collect();
-        let length = from.iter().fold(Interval::ZERO, |sum, v| sum + v.square()).sqrt();
-        let ends = [length.low, length.high];
-        let r = if backwards {
-            ends.map(|length| map.radius(length))
-        } else {
-            ends.map(Interval::point)
-        };
-        let others = map.others(r[0]).hull(map.others(r[1]));
-        let along = map.along(r[0]).hull(map.along(r[1]));
-        for ((v, from), center) in region.iter_mut().zip(from).zip(center) {
-            *v = center + if backwards { from / others } else { from * others };
-        }
+        let region = std::mem::take(probe.region());
+        let On { others, along, x, y, .. } = self.on_box(probe, &region);
+        *probe.region() = if probe.backwards() { x } else { y };
         let all = if self.center.len() == 1 { along } else { along.hull(others) };
         let inverse = if all.low > 0.0 { up(1.0 / all.low) } else { f64::INFINITY };
         Ok(Amplification::certified(all.high, inverse))
+    }
+
+    /// With the unit vector n along the radius, `o·I + (a − o)·n·nᵀ`: o is the slope across it, a
+    /// that along it, and `a − o = −βr/(α + r)²`. Backwards the inverse of that, on a box that holds
+    /// the preimage.
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        let (backwards, d) = (probe.backwards(), cell.centre.len());
+        let On { others, along, from, length, bend, .. } = self.on_box(probe, &cell.sides);
+        let On { x, y, .. } = self.on_box(probe, &cell.point());
+        let all = Interval::new(-1.0, 1.0);
+        let unit = |&from: &Interval| (from / length).meet(all).unwrap_or(all);
+        let units: Vec<Interval> = match length.low > 0.0 {
+            true => from.iter().map(unit).collect(),
+            false => vec![all; d],
+        };
+        let entry = |i: usize| {
+            let (i, j) = (i / d, i % d);
+            if d == 1 {
+                along
+            } else if i == j {
+                let share = units[i].square();
+                others + bend * Interval::new(share.low, share.high.min(1.0))
+            } else {
+                bend * units[i] * units[j]
+            }
+        };
+        let entries: Vec<Interval> = (0..d * d).map(entry).collect();
+        let jacobian = IntervalMatrix::from_intervals(d, d, &entries);
+        Ok(MeanValue::of_direction(if backwards { x } else { y }, jacobian, backwards))
     }
 
     fn facts(&self) -> Facts {

@@ -348,8 +348,7 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
     /// `I + J` with the net's Jacobian J, or its inverse on a box that holds the preimage.
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         let backwards = probe.backwards();
-        let point = |v: &f64| Interval::point(*v);
-        let centre: Vec<Interval> = cell.centre.iter().map(point).collect();
+        let centre = cell.point();
         let (x, centre) = if backwards {
             let x = Cell::around(self.preimage(probe, &cell.sides));
             (x, self.preimage(probe, &centre))
@@ -358,11 +357,11 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
         };
         let Some(net) = self.field.mean_value(probe, &x) else { return Ok(None) };
         let jacobian = IntervalMatrix::identity(centre.len()).plus(&net.jacobian);
-        if backwards {
-            return Ok(jacobian.inverse().map(|jacobian| MeanValue { centre, jacobian }));
-        }
-        let centre = centre.iter().zip(&net.centre).map(|(&x, &g)| x + g).collect();
-        Ok(Some(MeanValue { centre, jacobian }))
+        let centre = match backwards {
+            true => centre,
+            false => centre.iter().zip(&net.centre).map(|(&x, &g)| x + g).collect(),
+        };
+        Ok(MeanValue::of_direction(centre, jacobian, backwards))
     }
 
     /// `(1 − c)‖a − b‖ ≤ ‖y(a) − y(b)‖ ≤ (1 + c)‖a − b‖`.

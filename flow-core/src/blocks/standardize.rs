@@ -1,9 +1,9 @@
 use super::features::{add_to_all, change};
 use super::moments::moments;
 use super::{non_empty, AFFINE};
-use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Setup, Values};
+use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Setup, State, Values};
 use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
-use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe};
+use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = (x − mean)/std`, per feature, set from the data and never trained.
@@ -103,6 +103,11 @@ impl<E: Scalar> Block<E> for Standardize {
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);
         Ok(scale_and_shift(probe, &maps))
+    }
+
+    /// No weight matters.
+    fn add_bound_slopes(&self, _: &State<E>, _: [f64; 2], _: &mut Slopes<E>) -> bool {
+        true
     }
 
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {

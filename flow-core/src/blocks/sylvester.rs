@@ -1,14 +1,15 @@
-use super::curves::{Curve, Tanh};
 use super::planar::stretch;
 use super::reflections::Reflections;
-use super::{no_inverse, FORWARD_ONLY, NARROWINGS};
+use super::{no_inverse, FORWARD_ONLY};
 use crate::backend::cpu::elementwise::{add, add_rows};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
-use crate::lipschitz::triangle::Triangle;
-use crate::lipschitz::{affine, up, Amplification, Interval, Probe};
+use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::nets::Activation;
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
+
+#[path = "sylvester_enclosure.rs"]
+mod enclosure;
 
 /// `y = x + Q·R·tanh(R̃·Qᵀ·x + b)`, forward only (van den Berg et al. 2018, "Sylvester normalizing
 /// flows for variational inference", eq. 13).
@@ -95,40 +96,6 @@ fn triangle<E: Scalar>(out: &mut [E], raw: &[E], rank: usize) {
 fn kappa<E: Scalar>(a: E, b: E) -> E {
     let log = |v: E| v.abs() + (E::of(-2.0) * v.abs()).exp().ln_1p();
     (E::LN_2() + log(a + b) - log(a) - log(b)).exp()
-}
-
-/// [`triangle`] in exact arithmetic.
-fn enclosed_triangle(raw: &[f64], rank: usize) -> Vec<Interval> {
-    let entry = |i: usize| match (i % rank).cmp(&(i / rank)) {
-        std::cmp::Ordering::Less => Interval::ZERO,
-        std::cmp::Ordering::Equal => Interval::point(raw[i]).tanh(),
-        std::cmp::Ordering::Greater => Interval::point(raw[i]),
-    };
-    (0..rank * rank).map(entry).collect()
-}
-
-/// [`kappa`] in exact arithmetic: the sum and the quotient, each where it loses less.
-fn enclosed_kappa(a: f64, b: f64) -> Interval {
-    let (a, b) = (Interval::point(a), Interval::point(b));
-    let sum = Interval::point(1.0) + a.tanh() * b.tanh();
-    // log(2·cosh v) is an even function, which rises on either side of 0.
-    let log = |v: Interval| {
-        let at = |size: f64| {
-            let small = (Interval::point(-2.0) * Interval::point(size)).exp();
-            Interval::point(size) + (Interval::point(1.0) + small).ln()
-        };
-        let near = if v.contains(0.0) { 0.0 } else { v.low.abs().min(v.high.abs()) };
-        Interval::new(at(near).low, at(v.magnitude()).high)
-    };
-    let quotient = (Interval::point(2.0).ln() + log(a + b) - log(a) - log(b)).exp();
-    sum.meet(quotient).unwrap_or(sum)
-}
-
-/// A matrix of intervals times a vector of as many as it has columns.
-fn times(matrix: &[Interval], x: &[Interval]) -> Vec<Interval> {
-    let row =
-        |row: &[Interval]| row.iter().zip(x).fold(Interval::ZERO, |sum, (&a, &x)| sum + a * x);
-    matrix.chunks_exact(x.len()).map(row).collect()
 }
 
 impl<E: Scalar> Block<E> for Sylvester {
@@ -253,75 +220,12 @@ impl<E: Scalar> Block<E> for Sylvester {
         Ok(())
     }
 
-    /// The Jacobian is `I + Q·R·S·R̃·Qᵀ` with `S = diag(1 − tanh²)`: its singular values are those of
-    /// the triangle `I + R·S·R̃`, and 1 where the rank is less than the features.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
-        let (d, m) = (self.features, self.rank);
-        let (q, rounding) = self.turn.exact(probe);
-        let wide =
-            |slot| -> Vec<f64> { probe.parameter(slot).iter().map(|v| v.as_f64()).collect() };
-        let (outer, inner, b) = (wide(&self.outer), wide(&self.inner), wide(&self.b));
-        let (left, right) = (enclosed_triangle(&outer, m), enclosed_triangle(&inner, m));
-        let length =
-            |x: &[Interval]| x.iter().fold(Interval::ZERO, |sum, v| sum + v.square()).sqrt().high;
-        let around = |by: f64| {
-            let by = if by == 0.0 { 0.0 } else { up(by * rounding) };
-            Interval::new(-by, by)
-        };
-        let arguments = |x: &[Interval]| -> Vec<Interval> {
-            let slack = around(length(x));
-            let turned = affine(|i, j| q[j * d + i], m, x, |_| 0.0);
-            let turned: Vec<Interval> = turned.into_iter().map(|v| v + slack).collect();
-            times(&right, &turned)
-                .into_iter()
-                .zip(&b)
-                .map(|(v, &b)| v + Interval::point(b))
-                .collect()
-        };
-        let moved = |t: &[Interval]| -> Vec<Interval> {
-            let h = times(&left, t);
-            let slack = around(length(&h));
-            affine(|i, j| q[i * d + j], d, &h, |_| 0.0).into_iter().map(|v| v + slack).collect()
-        };
+        Ok(self.amplify(probe))
+    }
 
-        let backwards = probe.backwards();
-        let region = probe.region();
-        let x: Vec<Interval> = if backwards {
-            let from = |t: &[Interval]| region.iter().zip(moved(t)).map(|(&y, h)| y - h).collect();
-            let mut t = vec![Interval::new(-1.0, 1.0); m];
-            let mut x: Vec<Interval> = from(&t);
-            for _ in 0..NARROWINGS {
-                let found = arguments(&x);
-                t.iter_mut().zip(found).for_each(|(t, v)| *t = t.meet(v.tanh()).unwrap_or(*t));
-                x = from(&t);
-            }
-            x
-        } else {
-            region.clone()
-        };
-        let arguments = arguments(&x);
-        let t: Vec<Interval> = arguments.iter().map(|v| v.tanh()).collect();
-        let image = || x.iter().zip(moved(&t)).map(|(&x, h)| x + h).collect();
-        *region = if backwards { x } else { image() };
-
-        let slopes: Vec<Interval> = arguments.iter().map(|&v| Tanh.enclose(v).1).collect();
-        let mut triangle = Triangle::new(m);
-        for i in 0..m {
-            let kappa = enclosed_kappa(outer[i * (m + 1)], inner[i * (m + 1)]);
-            // Linear in the slope.
-            let at = |s: f64| {
-                let s = Interval::point(s);
-                (Interval::point(1.0) - s) + s * kappa
-            };
-            *triangle.entry(i, i) = at(slopes[i].low).hull(at(slopes[i].high.min(1.0)));
-            for j in i + 1..m {
-                let terms = (i..=j).map(|k| left[i * m + k] * slopes[k] * right[k * m + j]);
-                *triangle.entry(j, i) = terms.fold(Interval::ZERO, |sum, term| sum + term);
-            }
-        }
-        let (forward, inverse) = triangle.norms();
-        let found = Amplification::certified(forward, inverse);
-        Ok(if m < d { found.beside_identity() } else { found })
+    fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
+        Ok(self.map(probe).mean_value(cell))
     }
 
     fn facts(&self) -> Facts {

@@ -2,20 +2,39 @@
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::inverting::Exploded;
 use crate::memory::{Explosion, GuardReport, Policy};
 use crate::{Memory, Result};
 
 /// The last report, and whether the inverse is trusted no longer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watch {
+    flow: &'static str,
     report: Mutex<Option<GuardReport>>,
+    news: Mutex<Option<News>>,
     distrusts: AtomicBool,
 }
 
+/// Explosions since somebody last asked: a step of a training may have several passes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct News {
+    /// The flow's name.
+    pub(crate) flow: &'static str,
+    /// The report of the first pass with an explosion.
+    pub(crate) report: GuardReport,
+    /// Blocks that were computed again, all passes together.
+    pub(crate) recomputed: usize,
+}
+
 impl Watch {
+    /// Of the flow of that name.
+    pub(super) fn new(flow: &'static str) -> Self {
+        let distrusts = AtomicBool::new(false);
+        Self { flow, report: Mutex::default(), news: Mutex::default(), distrusts }
+    }
+
     /// The memory of a pass that begins now.
     pub(super) fn memory(&self, asked: Memory) -> Result<Memory> {
         let Some(guard) = asked.guard() else { return Ok(asked) };
@@ -34,12 +53,12 @@ impl Watch {
     }
 
     pub(crate) fn report(&self) -> Option<GuardReport> {
-        self.lock().clone()
+        lock(&self.report).clone()
     }
 
-    /// Whether the inverse exploded in the last pass that was watched.
-    pub(crate) fn exploded(&self) -> bool {
-        self.lock().as_ref().is_some_and(|report| !report.held())
+    /// The explosions since it was last asked, if there were any.
+    pub(crate) fn news(&self) -> Option<News> {
+        lock(&self.news).take()
     }
 
     /// Takes note of a pass: the explosions of all row groups, one group after the other.
@@ -81,11 +100,18 @@ impl Watch {
         });
         let explosions = explosions.collect();
         let report = GuardReport { blocks: leaves.len(), explosions, switched, bytes };
-        *self.lock() = Some(report);
+        if !report.held() {
+            let recomputed = report.recomputed();
+            match &mut *lock(&self.news) {
+                Some(news) => news.recomputed += recomputed,
+                none => *none = Some(News { flow: self.flow, report: report.clone(), recomputed }),
+            }
+        }
+        *lock(&self.report) = Some(report);
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<GuardReport>> {
-        // A report is replaced as a whole.
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What it holds is replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -32,12 +32,22 @@ impl<E> DerefMut for Buffer<E> {
 pub struct Workspace<E> {
     free: Vec<Vec<Vec<E>>>,
     saved: Vec<Buffer<E>>,
+    /// What several products read, each a copy, and how many of these buffers the current one has
+    /// yet to read.
+    kept: Vec<Buffer<E>>,
+    unread: usize,
     pub(super) trail: Trail<E>,
 }
 
 impl<E> Default for Workspace<E> {
     fn default() -> Self {
-        Self { free: Vec::new(), saved: Vec::new(), trail: Trail::default() }
+        Self {
+            free: Vec::new(),
+            saved: Vec::new(),
+            kept: Vec::new(),
+            unread: 0,
+            trail: Trail::default(),
+        }
     }
 }
 
@@ -68,7 +78,21 @@ impl<E: Copy + num_traits::Zero> Workspace<E> {
     /// # Panics
     /// Where nothing is saved: a bug of the block that asks.
     pub fn restore(&mut self) -> Buffer<E> {
-        self.saved.pop().expect("a block restored more buffers than it saved")
+        if let Some(buffer) = self.saved.pop() {
+            return buffer;
+        }
+        self.unread =
+            self.unread.checked_sub(1).expect("a block restored more buffers than it saved");
+        let mut copy = self.take(self.kept[self.unread].len);
+        copy.copy_from_slice(&self.kept[self.unread]);
+        copy
+    }
+
+    /// Lets one more product restore all that is saved now: what a product restores from here on
+    /// are copies.
+    pub(super) fn rewind(&mut self) {
+        self.kept.append(&mut self.saved);
+        self.unread = self.kept.len();
     }
 
     /// How many buffers are saved.
@@ -97,6 +121,10 @@ impl<E: Copy + num_traits::Zero> Workspace<E> {
     /// Frees what an unfinished pass has left.
     pub fn clear(&mut self) {
         self.forget_to(0);
+        self.unread = 0;
+        while let Some(buffer) = self.kept.pop() {
+            self.give(buffer);
+        }
         let mut trail = std::mem::take(&mut self.trail);
         trail.drain().for_each(|buffer| self.give(buffer));
         self.trail = trail;
@@ -124,6 +152,31 @@ mod tests {
             assert!(capacity <= 4.max(len + len.div_ceil(4)), "{len} in {capacity}");
             assert_eq!(size_class(capacity), (class, capacity), "{len}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_can_be_restored_again_below_what_is_saved_meanwhile() {
+        let mut workspace = Workspace::<f32>::default();
+        for v in [1.0, 2.0] {
+            let mut buffer = workspace.take(5);
+            buffer.fill(v);
+            workspace.save(buffer);
+        }
+        for _ in 0..3 {
+            workspace.rewind();
+            let mut last = workspace.restore();
+            assert_eq!(*last, [2.0; 5]);
+            last.fill(7.0);
+            workspace.save(last);
+            for v in [7.0, 1.0] {
+                let mut buffer = workspace.restore();
+                assert_eq!(*buffer, [v; 5]);
+                buffer.fill(9.0);
+                workspace.give(buffer);
+            }
+        }
+        workspace.clear();
+        assert_eq!(workspace.saved() + workspace.kept.len() + workspace.unread, 0);
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl Cell {
         Self::new(sides.iter().map(|side| side.middle()).collect(), sides)
     }
 
+    /// Its point, as a box.
+    pub(crate) fn point(&self) -> Vec<Interval> {
+        self.centre.iter().map(|&c| Interval::point(c)).collect()
+    }
+
     /// Those numbers of it.
     pub(crate) fn part(&self, numbers: impl Iterator<Item = usize>) -> Self {
         let (centre, sides) = numbers.map(|i| (self.centre[i], self.sides[i])).unzip();
@@ -98,7 +103,7 @@ impl MeanValue {
         mut map: impl FnMut(Vec<Interval>) -> Result<Vec<Interval>>,
     ) -> Result<Self> {
         let d = cell.centre.len();
-        let centre = map(cell.centre.iter().map(|&c| Interval::point(c)).collect())?;
+        let centre = map(cell.point())?;
         let zero = map(vec![Interval::ZERO; d])?;
         let mut entries = vec![Interval::ZERO; centre.len() * d];
         for j in 0..d {
@@ -110,6 +115,18 @@ impl MeanValue {
         }
         let jacobian = IntervalMatrix::from_intervals(centre.len(), d, &entries);
         Ok(Self { centre, jacobian })
+    }
+
+    /// From the Jacobian of a map's forward direction on a box of its arguments: of that direction, or
+    /// of the opposite one, for which the box has to hold everything that it gives. None where one of
+    /// the Jacobians may have no inverse.
+    pub(crate) fn of_direction(
+        centre: Vec<Interval>,
+        jacobian: IntervalMatrix,
+        backwards: bool,
+    ) -> Option<Self> {
+        let jacobian = if backwards { jacobian.inverse()? } else { jacobian };
+        Some(Self { centre, jacobian })
     }
 
     /// Of a map of each number alone, from each centre's image and each slope.

@@ -9,8 +9,10 @@
 //! them: what they do to the box then is known to first order in its size, and the bound is the less
 //! of the two. These blocks do: all couplings and residual blocks with `mlp`, `conv` or `resnet`
 //! without attention, autoregressive blocks, linear maps, permutations and rearrangements, maps of
-//! one number. `ode`, `planar`, `radial` and `sylvester` do not, nor do nets and blocks of one's own
-//! that say nothing of their Jacobians: there a segment ends, and bounds of segments multiply.
+//! one number, `planar`, `radial` and `sylvester`. `ode` does not, for what a solver makes of the way
+//! back is a map of its own and not the inverse of its way there; nor do nets with attention, and nets
+//! and blocks of one's own that say nothing of their Jacobians. There a segment ends, and bounds of
+//! segments multiply.
 
 mod aligned;
 mod bounds;

@@ -225,8 +225,8 @@ impl<'a, E: Scalar> Probe<'a, E> {
             Refusal::NotDifferentiable => FlowError::option(
                 option,
                 "not differentiable",
-                "one that is\nhelp: linear maps of `lu`, `dense` and `diagonal`, `actnorm`, additive \
-                 couplings and residual blocks with `mlp` or `conv` have one",
+                "one that is\nhelp: linear maps, `actnorm`, additive couplings and residual blocks \
+                 with `mlp`, `conv` or `resnet` have one",
             ),
         })
     }

@@ -6,11 +6,12 @@ use super::{Activation, Conditioner, LastLayer, NetOptions};
 use crate::backend::cpu::elementwise::{add, multiply_by};
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
-use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue};
+use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Slopes};
 use crate::{FlowError, Result, Scalar, Shape};
 
 mod enclosure;
 mod jacobian;
+mod slopes;
 
 /// A residual net: a linear layer, blocks `x + second(act(first(act(x))))`, a linear layer. On
 /// images the blocks' layers are 3×3 convolutions with zero padding, the two others 1×1.
@@ -115,6 +116,16 @@ impl<E: Scalar> Conditioner<E> for ResNet {
 
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {
         self.on_box(state, input, beside)
+    }
+
+    fn add_norm_slopes(
+        &self,
+        state: &State<E>,
+        beside: usize,
+        slopes: &mut Slopes<E>,
+        by_log: impl Fn(f64) -> f64,
+    ) -> bool {
+        self.add_slopes(state, beside, slopes, by_log)
     }
 
     fn mean_value(&self, state: &State<E>, cell: &Cell) -> Option<MeanValue> {

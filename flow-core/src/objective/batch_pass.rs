@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use dfdx::prelude::{Cpu, Gradients, Merge, OwnedTape, PutTape, SplitTape, Tensor, Trace};
 
 use super::tape::{weighted, Loss};
+use crate::engine::JoinTape;
 use crate::train::Step;
 use crate::{Architecture, Data, Latents, NormalizingFlow, Numbers, Result, Scalar, View};
 
@@ -26,14 +27,20 @@ struct Forward<'f, A: Architecture<E>, E: Scalar> {
 type Tape<E> = OwnedTape<E, Cpu>;
 
 impl<'f, A: Architecture<E>, E: Scalar> BatchPass<'f, A, E> {
-    pub(super) fn new(
-        flow: View<'f, A, E>,
+    pub(super) fn new<T>(
+        flow: View<'f, A, E, T>,
         x: Data<View<'f, A, E>, usize>,
         step: &Step,
         gradients: Gradients<E, Cpu>,
-    ) -> Self {
+    ) -> Self
+    where
+        T: dfdx::prelude::Tape<E, Cpu>,
+        Tape<E>: JoinTape<E, T, Output = Tape<E>>,
+    {
         let (x, tape) = x.trace(gradients).split_tape();
-        let tape = RefCell::new(tape);
+        // What the context was made of comes last on the way back.
+        let (flow, of_context) = flow.apart();
+        let tape = RefCell::new(tape.join(of_context));
         Self { flow, x, step: step.clone(), forward: OnceCell::new(), tape }
     }
 

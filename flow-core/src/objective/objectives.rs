@@ -1,9 +1,10 @@
 //! Sums of objectives.
 
-use dfdx::prelude::{Cpu, Gradients, NoneTape};
+use dfdx::prelude::{Cpu, Gradients, OwnedTape};
 
 use super::tape::{weighted, Loss};
 use super::BatchPass;
+use crate::engine::JoinTape;
 use crate::train::Step;
 use crate::{Architecture, Data, FlowError, NormalizingFlow, Result, Scalar};
 
@@ -73,7 +74,36 @@ impl<'o, A: Architecture<E>, E: Scalar> Objectives<'o, A, E> {
         self
     }
 
-    /// The loss of a batch under a flow, or a view of one, with `gradients` on its tape.
+    /// The loss of a batch under a flow, or a view of one, with `gradients` on its tape. A context
+    /// with a tape gets gradients too, from all objectives that pass through the flow.
+    ///
+    /// ```
+    /// use dfdx::prelude::*;
+    /// use flow_core::objective::{FiniteDifferences, Likelihood, Objectives};
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! {
+    ///     struct Posterior: Vector<2> given Vector<3> {
+    ///         affine_coupling(net = mlp([8], relu));
+    ///         affine_coupling(net = mlp([8], relu));
+    ///     }
+    /// }
+    ///
+    /// // A net makes the context of an observation.
+    /// let cpu = Cpu::default();
+    /// let net = cpu.build_module::<(Linear<5, 3>, Tanh), f64>();
+    /// let mut models = (net, Posterior::<f64>::build(&cpu, 0)?);
+    /// let data = Rows::new(vec![0.5; 2 * 20], 2)?.given(vec![1.0; 5 * 20], 5)?;
+    /// let objectives = Objectives::new()
+    ///     .plus(1.0, Likelihood)
+    ///     .plus_every(10, 1e-3, FiniteDifferences::default());
+    /// let trainer = Trainer::default().steps(12).silent();
+    /// trainer.fit_steps(&mut models, &data, |(net, flow), batch, gradients, step| {
+    ///     let context = net.forward(batch.context::<5>()?.leaky_trace());
+    ///     objectives.loss(&flow.given(context), batch.x::<Vector<2>>()?, step, gradients)
+    /// })?;
+    /// # Ok::<(), FlowError>(())
+    /// ```
     ///
     /// # Errors
     /// A weight that is not finite or a period of 0, and those of the objectives that are due.
@@ -85,7 +115,8 @@ impl<'o, A: Architecture<E>, E: Scalar> Objectives<'o, A, E> {
         gradients: Gradients<E, Cpu>,
     ) -> Result<Loss<E>>
     where
-        F: NormalizingFlow<Scalar = E, Architecture = A, Tape = NoneTape>,
+        F: NormalizingFlow<Scalar = E, Architecture = A>,
+        OwnedTape<E, Cpu>: JoinTape<E, F::Tape, Output = OwnedTape<E, Cpu>>,
     {
         let pass = BatchPass::new(flow.view()?, x, step, gradients);
         let loss = Objective::loss(self, &pass)?;
@@ -135,7 +166,8 @@ impl<'o, A: Architecture<E>, E: Scalar> Objectives<'o, A, E> {
         own: impl FnOnce(&BatchPass<'_, A, E>) -> Result<Loss<E>>,
     ) -> Result<Loss<E>>
     where
-        F: NormalizingFlow<Scalar = E, Architecture = A, Tape = NoneTape>,
+        F: NormalizingFlow<Scalar = E, Architecture = A>,
+        OwnedTape<E, Cpu>: JoinTape<E, F::Tape, Output = OwnedTape<E, Cpu>>,
     {
         let pass = BatchPass::new(flow.view()?, x, step, gradients);
         let both = vec![(1.0, own(&pass)?), (1.0, Objective::loss(self, &pass)?)];

@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use dfdx::prelude::{AsArray, Backward, TensorFrom, ZeroGrads};
+use dfdx::prelude::{
+    AsArray, Backward, Const, Gradients, TensorFrom, TensorFromVec, Trace, ZeroGrads,
+};
 
 use super::testing::*;
 use super::*;
@@ -35,6 +37,50 @@ fn a_context_and_an_image_reach_the_likelihood() {
     let (value, _) = loss(&Objectives::new().plus(1.0, Likelihood), &flow, &view, x(), &step(0));
     let mean = flow.given(context()).log_prob(x()).unwrap().as_vec().iter().sum::<f64>() / 4.0;
     assert!((value + mean).abs() < 1e-12);
+}
+
+#[test]
+fn a_context_gets_the_gradient_of_all_objectives() {
+    let mut flow = Steered::<f64>::build(&cpu(), 1).unwrap();
+    let data = rows(4, 3);
+    let x = || data.x::<Vector<3>>().unwrap();
+    flow.initialize_given(x(), cpu().tensor([[0.3, -1.0]])).unwrap();
+    let objectives = Objectives::new()
+        .plus(1.0, Likelihood)
+        .plus(0.7, FiniteDifferences::default())
+        .plus(0.3, TransportCost);
+    // One row of context for all, and one for each.
+    for count in [1, 4] {
+        let numbers = rows(count, 2).values().to_vec();
+        let context =
+            |numbers: &[f64]| cpu().tensor_from_vec(numbers.to_vec(), (count, Const::<2>));
+        let value = |numbers: &[f64]| {
+            let view = flow.given(context(numbers) * 1.5);
+            objectives.loss(&view, x(), &step(0), flow.alloc_grads()).unwrap().array()
+        };
+        let given = context(&numbers);
+        // Made of numbers before it, which get the gradient through its own tape.
+        let view = flow.given(given.leaky_trace() * 1.5);
+        let loss = objectives.loss(&view, x(), &step(0), Gradients::leaky()).unwrap();
+        assert!((loss.array() - value(&numbers)).abs() < 1e-12);
+        let mut gradients = loss.backward();
+        let by_weights = flow.gradients(&mut gradients).unwrap();
+        assert!(by_weights.values().flatten().any(|v| v.abs() > 1e-3));
+        let expected: Vec<f64> = (0..numbers.len())
+            .map(|i| {
+                let at = |by: f64| {
+                    let mut numbers = numbers.clone();
+                    numbers[i] += by;
+                    value(&numbers)
+                };
+                (at(1e-5) - at(-1e-5)) / 2e-5
+            })
+            .collect();
+        assert_close(&gradients.get(&given).as_vec(), &expected, 1e-7);
+        // The tape of a context is there once.
+        let again = objectives.loss(&view, x(), &step(0), flow.alloc_grads());
+        assert!(matches!(again, Err(FlowError::TapeUsed)));
+    }
 }
 
 #[test]

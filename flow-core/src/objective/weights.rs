@@ -32,9 +32,11 @@ impl<A: Architecture<E>, E: Scalar> Objective<A, E> for LogDeterminantPenalty {
 /// The gradient is that of the bounds themselves, by Gram iteration; at weights where a bound has a
 /// kink, that of one side. Where a bound of the architecture is the lower one, nothing pulls.
 ///
-/// It needs a flow whose blocks all have a bound everywhere: linear maps, `actnorm`, additive
-/// couplings and residual blocks with `mlp` or `conv`, and blocks that keep distances. Affine and spline
-/// couplings have none (theorem 2 there). In a multi-scale flow a part that is factored out counts as
+/// It needs a flow whose blocks all have a bound everywhere, with a derivative: linear maps,
+/// `actnorm`, `standardize`, maps of one number, additive couplings and residual blocks with `mlp`,
+/// `conv` or `resnet` (without attention), and blocks that keep distances. Affine and spline couplings
+/// have no bound (theorem 2 there); `spline_activation` and `ode` have one without a derivative where
+/// the weights' bound is below that of the architecture. In a multi-scale flow a part that is factored out counts as
 /// if it went on through the later blocks.
 ///
 /// ```

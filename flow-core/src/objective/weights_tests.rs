@@ -17,6 +17,24 @@ flow! {
         additive_coupling(net = mlp([5], swish, weight_norm = true, zero_init = false));
     }
 
+    struct Turned: Vector<3> {
+        standardize;
+        linear(svd);
+        additive_coupling(net = resnet(blocks = 2, hidden = 4, swish, zero_init = false));
+        linear(householder(2));
+        leaky_relu(slope = 0.3);
+        linear(orthogonal);
+    }
+
+    struct Folded: Image<1, 4, 4> {
+        squeeze(2);
+        conv1x1(orthogonal);
+        additive_coupling(net = resnet(blocks = 1, hidden = 3, tanh, zero_init = false));
+    }
+
+    /// Below its constant the weights count.
+    struct Bent: Vector<2> { spline_activation(bins = 3); }
+
     struct Limited: Vector<2> {
         residual(lipschitz = 0.9, net = mlp([6], swish, zero_init = false));
         additive_coupling(net = mlp([5], tanh, lipschitz = 2.0, zero_init = false));
@@ -80,6 +98,8 @@ fn the_bound_penalty_is_what_is_certified_and_its_gradient_too() {
     for size in [0.1, 0.4] {
         check_bounds(&moved(&Smooth::<f64>::build(&cpu(), 1).unwrap(), size));
         check_bounds(&moved(&Convolved::<f64>::build(&cpu(), 1).unwrap(), size));
+        check_bounds(&moved(&Turned::<f64>::build(&cpu(), 1).unwrap(), size));
+        check_bounds(&moved(&Folded::<f64>::build(&cpu(), 1).unwrap(), size));
         // Below the constants that the nets keep: near them the bound does not move.
         let mut limited = Limited::<f64>::build(&cpu(), 1).unwrap().clone();
         for p in limited.clone().parameters() {
@@ -112,6 +132,18 @@ fn what_has_no_bound_is_named() {
     let expected = "the certified bound everywhere of the block at 1 is infinite";
     assert!(error.starts_with(expected), "{error}");
     assert!(error.contains("help: affine and spline couplings have none"), "{error}");
+}
+
+#[test]
+fn what_has_a_bound_without_a_derivative_is_named() {
+    let flow = moved(&Bent::<f64>::build(&cpu(), 1).unwrap(), 0.1);
+    let x = rows(1, 2).x::<Vector<2>>().unwrap();
+    let objectives = Objectives::new().plus(1.0, BoundPenalty);
+    let loss = objectives.loss(&flow, x, &step(0), flow.alloc_grads());
+    let error = loss.unwrap_err().to_string();
+    let expected = "the certified bound everywhere of the block at 0 is not differentiable";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(error.contains("help: linear maps, `actnorm`"), "{error}");
 }
 
 #[test]

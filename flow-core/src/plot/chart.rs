@@ -120,11 +120,11 @@ pub(super) fn axes(chart: &mut Chart<'_, '_>, names: [&str; 2], grid: bool) -> D
     Ok(())
 }
 
-/// The names of all series that have one, in the upper right corner.
-pub(super) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
+/// The names of all series that have one.
+pub(super) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, at: SeriesLabelPosition) -> Drawn {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(at)
         .legend_area_size(px(28))
         .margin(px(10))
         .label_font(text(18))

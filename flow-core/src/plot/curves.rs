@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plotters::chart::SeriesLabelPosition;
 use plotters::element::{Circle, PathElement};
 use plotters::style::Color;
 
@@ -69,13 +70,52 @@ pub fn curves(
             chart.draw_series(joints.map(|&point| Circle::new(point, px(1), colour.filled())))?;
         }
         if curves.iter().any(|curve| !curve.name.is_empty()) {
-            legend(&mut chart)?;
+            let at = free(window, &parts, curves.iter().map(|curve| curve.name.as_str()));
+            legend(&mut chart, at)?;
         }
         Ok(())
     })
 }
 
 type Points = Vec<(f64, f64)>;
+
+/// Where a legend of those names hides least of the curves.
+fn free<'n>(
+    window: Window,
+    curves: &[Vec<Points>],
+    names: impl Iterator<Item = &'n str>,
+) -> SeriesLabelPosition {
+    use SeriesLabelPosition::*;
+    // Shares of the chart's sides, from the sizes of its text.
+    let (mut width, mut height) = (0.0, 0.03);
+    for name in names.filter(|name| !name.is_empty()) {
+        width = f64::max(width, 0.08 + 0.0105 * name.chars().count() as f64);
+        height += 0.045;
+    }
+    let share = |v: f64, (low, high): (f64, f64)| (v - low) / (high - low);
+    let ends = curves.iter().flatten().flat_map(|part| part.windows(2));
+    let points: Points = ends
+        .flat_map(|ends| (0..=8).map(|i| (ends[0], ends[1], f64::from(i) / 8.0)))
+        .map(|(a, b, t)| (a.0 + t * (b.0 - a.0), a.1 + t * (b.1 - a.1)))
+        .map(|(x, y)| (share(x, window.x), share(y, window.y)))
+        .collect();
+    let hidden = |(left, low): (f64, f64)| {
+        let over = |from: f64, size: f64, v: f64| (from..=from + size).contains(&v);
+        points.iter().filter(|(x, y)| over(left, width, *x) && over(low, height, *y)).count()
+    };
+    let (right, top) = (1.0 - width, 1.0 - height);
+    let corners = [
+        (UpperRight, (right, top)),
+        (LowerRight, (right, 0.0)),
+        (UpperLeft, (0.0, top)),
+        (LowerLeft, (0.0, 0.0)),
+        (MiddleRight, (right, 0.5 * top)),
+        (MiddleLeft, (0.0, 0.5 * top)),
+    ];
+    // Of those that hide as little, the first.
+    let best = corners.into_iter().min_by_key(|(_, corner)| hidden(*corner));
+    best.map_or(UpperRight, |(at, _)| at)
+}
 
 /// The curve between its gaps. Where there are more points than can be told apart, means of
 /// neighbours stand for them.
@@ -102,6 +142,18 @@ mod tests {
         let drawn = between_gaps(&many);
         assert_eq!((drawn.len(), drawn[0].len()), (1, 400));
         assert_eq!(drawn[0][3], (6.5, 0.5));
+    }
+
+    #[test]
+    fn a_legend_stands_where_it_hides_least() {
+        let window = Window { x: (0.0, 10.0), y: (0.0, 1.0) };
+        let at = |points: &[(f64, f64)]| {
+            format!("{:?}", free(window, &[vec![points.to_vec()]], ["a name"; 3].into_iter()))
+        };
+        assert_eq!(at(&[(0.0, 1.0), (10.0, 0.0)]), "UpperRight");
+        assert_eq!(at(&[(0.0, 0.0), (10.0, 1.0)]), "LowerRight");
+        assert_eq!(at(&[(0.0, 0.0), (10.0, 0.0), (10.0, 1.0)]), "UpperLeft");
+        assert_eq!(at(&[(0.0, 0.0), (9.0, 0.0), (9.0, 1.0), (0.0, 1.0)]), "MiddleLeft");
     }
 
     #[test]

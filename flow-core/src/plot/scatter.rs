@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plotters::chart::SeriesLabelPosition;
 use plotters::element::Circle;
 use plotters::style::Color;
 
@@ -103,7 +104,7 @@ pub fn clouds<E: Scalar>(
         }
         axes(&mut chart, ["", ""], false)?;
         match clouds.iter().any(|cloud| !cloud.name.is_empty()) {
-            true => legend(&mut chart),
+            true => legend(&mut chart, SeriesLabelPosition::UpperRight),
             false => Ok(()),
         }
     })

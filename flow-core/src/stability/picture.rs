@@ -25,7 +25,7 @@ impl Report {
         all.push(curve("largest singular value", &self.jacobian.largest));
         all.push(curve("smallest singular value", &self.jacobian.smallest));
         let title = format!("stability of {} on {} rows", self.flow, self.rows);
-        curves(path, &title, ["share of the rows (%)", "log₁₀"], &all)
+        curves(path, &title, ["share of the rows (%)", "log10 of what they stay below"], &all)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::{
 const BATCH_NUMBERS: usize = 1 << 18;
 const BATCH_ROWS: usize = 4096;
 
+/// Numbers in the Jacobians of one batch.
+const JACOBIAN_NUMBERS: usize = 1 << 22;
+
 /// A flow and the contexts of the rows under study.
 pub(super) struct Probe<A: Architecture<E>, E: Scalar> {
     machine: Machine<A, E>,
@@ -205,39 +208,47 @@ impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
         each: impl Fn(&mut [f64]) -> R + Sync + Send,
     ) -> Result<Vec<R>> {
         let size = self.size();
-        // Whole Jacobians in a batch where they are small, else one of them in several batches.
-        let together = (self.batch() / size).max(1);
+        let together = (JACOBIAN_NUMBERS / (size * size)).clamp(1, self.batch());
         let mut results = Vec::with_capacity(of.len());
-        for (rows, of) in x.chunks(together * size).zip(of.chunks(together)) {
-            let mut jacobians = self.unit_products(direction, rows, of)?;
+        for (x, of) in x.chunks(together * size).zip(of.chunks(together)) {
+            let mut jacobians = vec![f64::NAN; of.len() * size * size];
+            let finite: Vec<usize> = (0..of.len())
+                .filter(|i| x[i * size..(i + 1) * size].iter().all(|v| v.is_finite()))
+                .collect();
+            self.jacobians_of_some(direction, x, of, &finite, &mut jacobians)?;
             results.par_extend(jacobians.par_chunks_exact_mut(size * size).map(&each));
         }
         Ok(results)
     }
 
-    /// The Jacobians of a few rows, by one product for each number of the output.
-    fn unit_products(&self, direction: Direction, x: &[E], of: &[usize]) -> Result<Vec<f64>> {
+    /// The Jacobians of the rows `some` of a batch, by halves where a block refuses one of them.
+    fn jacobians_of_some(
+        &self,
+        direction: Direction,
+        x: &[E],
+        of: &[usize],
+        some: &[usize],
+        jacobians: &mut [f64],
+    ) -> Result<()> {
         let size = self.size();
-        let total = of.len() * size;
-        let mut jacobians = vec![f64::NAN; total * size];
-        let finite = |row: usize| x[row * size..(row + 1) * size].iter().all(|v| v.is_finite());
-        let jobs: Vec<usize> = (0..total).filter(|job| finite(job / size)).collect();
-        for jobs in jobs.chunks(self.batch()) {
-            let mut points = Vec::with_capacity(jobs.len() * size);
-            let mut units = vec![E::zero(); jobs.len() * size];
-            for (i, job) in jobs.iter().enumerate() {
-                let row = job / size;
-                points.extend_from_slice(&x[row * size..(row + 1) * size]);
-                units[i * size + job % size] = E::one();
+        let points: Vec<E> =
+            some.iter().flat_map(|i| &x[i * size..(i + 1) * size]).copied().collect();
+        let whose: Vec<usize> = some.iter().map(|&i| of[i]).collect();
+        match self.machine.jacobians(direction, &points, &self.contexts(&whose), self.memory) {
+            Ok(found) => {
+                for (&i, jacobian) in some.iter().zip(found.chunks_exact(size * size)) {
+                    jacobians[i * size * size..][..size * size].copy_from_slice(jacobian);
+                }
+                Ok(())
             }
-            let whose: Vec<usize> = jobs.iter().map(|job| of[job / size]).collect();
-            self.vjp(direction, &points, &mut units, &whose)?;
-            for (&job, product) in jobs.iter().zip(units.chunks_exact(size)) {
-                let into = &mut jacobians[job * size..(job + 1) * size];
-                into.iter_mut().zip(product).for_each(|(a, b)| *a = b.as_f64());
+            Err(FlowError::Block { .. }) if some.len() > 1 => {
+                let (left, right) = some.split_at(some.len() / 2);
+                self.jacobians_of_some(direction, x, of, left, jacobians)?;
+                self.jacobians_of_some(direction, x, of, right, jacobians)
             }
+            Err(FlowError::Block { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(jacobians)
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) fn save<E: Scalar>(
     let Guarded { steps, recomputed, between } = run.history.guard;
     writer.note("exploded.steps", steps);
     writer.note("exploded.recomputed", recomputed);
-    writer.note("inverse distrusted", learner.distrusts());
+    let distrusted: Vec<_> = learner.watches().map(|watch| watch.distrusts().to_string()).collect();
+    writer.note(DISTRUSTED, distrusted.join(" "));
     if let Some((first, last)) = between {
         writer.note("exploded.first", first);
         writer.note("exploded.last", last);
@@ -71,6 +72,7 @@ pub(super) fn save<E: Scalar>(
 }
 
 const WEIGHTS: &str = "weights/";
+const DISTRUSTED: &str = "inverse distrusted";
 
 fn write_moments<E: Scalar>(writer: &mut Writer, name: &str, moments: &Moments<E>) {
     writer.note(&format!("{name}.steps"), moments.steps);
@@ -131,10 +133,19 @@ pub(super) fn load<E: Scalar>(
     run.history.records = records.chunks_exact(COLUMNS).map(Record::from_row).collect();
     run.seconds = run.history.records.last().map_or(0.0, |record| record.seconds);
 
-    let distrusted = reader.optional("inverse distrusted")?.unwrap_or(false);
+    let distrusted = read_distrusted(&reader)?;
     learner.set(&values.parameters, &values.buffers)?;
-    learner.distrust(distrusted);
+    for (i, watch) in learner.watches().enumerate() {
+        watch.distrust(distrusted.get(i).copied().unwrap_or(false));
+    }
     Ok(run)
+}
+
+/// Whether a guard has switched to recomputing for good, flow by flow.
+fn read_distrusted(reader: &Reader<'_>) -> Result<Vec<bool>> {
+    let text: String = reader.optional(DISTRUSTED)?.unwrap_or_default();
+    let each: std::result::Result<_, _> = text.split_whitespace().map(str::parse).collect();
+    each.map_err(|_| reader.wrong(format!("`{DISTRUSTED}` is `{text}`, which cannot be read")))
 }
 
 fn same<T>(reader: &Reader<'_>, name: &str, expected: T) -> Result<()>

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::engine::News;
 use crate::{FlowError, Result};
 
 /// One step of a run.
@@ -44,7 +45,8 @@ pub enum Ending {
     Stopped,
 }
 
-/// What the guards of a run saw, where its steps invert ([`Memory::Inverted`](crate::Memory)).
+/// What the guards of a run saw, where its steps invert ([`Memory::Inverted`](crate::Memory)): all
+/// passes of a step together, and those of all flows among the models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Guarded {
     /// Steps in which the inverse exploded.
@@ -77,14 +79,16 @@ impl History {
         Self { records, best: None, roll_backs, guard, ending: Ending::Complete }
     }
 
-    /// Takes note of a step in which the inverse exploded; true for the first.
-    pub(super) fn exploded(&mut self, step: u64, recomputed: usize) -> bool {
-        let Guarded { steps, recomputed: sum, between } = &mut self.guard;
+    /// Takes note of a step in which inverses exploded, of one flow or several; what to tell of the
+    /// first such step.
+    pub(super) fn exploded(&mut self, step: u64, news: Vec<News>) -> Option<String> {
+        let News { flow, report, .. } = news.first()?;
+        let Guarded { steps, recomputed, between } = &mut self.guard;
         *steps += 1;
-        *sum += recomputed as u64;
+        *recomputed += news.iter().map(|news| news.recomputed as u64).sum::<u64>();
         let first = between.map_or(step, |(first, _)| first);
         *between = Some((first, step));
-        first == step
+        (first == step).then(|| format!("step {step}, {flow}: {report}"))
     }
 
     /// The loss of the last step.

@@ -1,6 +1,7 @@
 //! What is trained: any dfdx models, by a loss of their user's.
 
 use std::ops::Range;
+use std::sync::PoisonError;
 
 use dfdx::nn::tensor_collection::{
     RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut, ViewTensorName,
@@ -13,6 +14,7 @@ use dfdx::prelude::{
 use super::learner::Learner;
 use super::rows::gradient as failed;
 use super::Step;
+use crate::engine::{call, Present, Watch};
 use crate::{BufferKind, Entry, FlowError, Result, Role, Rows, Scalar, Values};
 
 type Failure = <Cpu as HasErr>::Err;
@@ -28,6 +30,7 @@ pub(super) struct Joint<'m, M, E: Scalar, F> {
     parameters: Vec<E>,
     trainable: Range<usize>,
     gradients: Option<Gradients<E, Cpu>>,
+    flows: Vec<Present>,
     /// What held-out rows are judged as.
     validation: Step,
 }
@@ -42,18 +45,31 @@ where
     pub(super) fn new(models: &'m mut M, seed: u64, loss: F) -> Result<Self> {
         let mut survey = Survey::default();
         let named = (&mut *models, String::new());
-        M::iter_tensors(&mut RecursiveWalker { m: named, f: &mut survey }).map_err(failed)?;
+        let walk = || M::iter_tensors(&mut RecursiveWalker { m: named, f: &mut survey });
+        let (walked, flows) = call(walk);
+        walked.map_err(failed)?;
         let Survey { entries, values } = survey;
         let Values { parameters, .. } = values;
         let trainable = 0..parameters.len();
         let validation = Step::of_validation(seed);
-        Ok(Self { models, loss, entries, parameters, trainable, gradients: None, validation })
+        Ok(Self {
+            models,
+            loss,
+            entries,
+            parameters,
+            trainable,
+            gradients: None,
+            flows,
+            validation,
+        })
     }
 
     fn write(&mut self, buffers: &[E]) -> Result<()> {
+        self.forget_errors();
         let mut write = Write { parameters: &self.parameters, buffers };
         let walker = &mut RecursiveWalker { m: &mut *self.models, f: &mut write };
         M::iter_tensors(walker).map_err(failed)?;
+        self.error().map_or(Ok(()), Err)?;
         // A flow among the models brings its parameters back into their domain.
         self.parameters = self.read()?.parameters;
         Ok(())
@@ -65,6 +81,17 @@ where
         let walker = &mut RecursiveWalker { m: &*self.models, f: &mut read };
         M::iter_tensors(walker).map_err(failed)?;
         Ok(read.0)
+    }
+
+    fn forget_errors(&self) {
+        while self.error().is_some() {}
+    }
+
+    /// What a flow among the models ran into, where dfdx has no words for it.
+    fn error(&self) -> Option<FlowError> {
+        let take =
+            |flow: &Present| flow.last_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.flows.iter().find_map(take)
     }
 
     fn spare_gradients(&mut self) -> Result<Gradients<E, Cpu>> {
@@ -115,9 +142,10 @@ where
         let gradients = self.spare_gradients()?;
         let loss = (self.loss)(self.models, batch, gradients, step)?;
         let value = number(&loss);
+        self.forget_errors();
         let mut gradients = loss.try_backward().map_err(|error| {
-            let help = "help: a flow among the models may say why: flow.last_error()";
-            FlowError::Gradient(format!("{error}\n{help}"))
+            let help = "help: a flow outside the models may say why: flow.last_error()";
+            self.error().unwrap_or_else(|| FlowError::Gradient(format!("{error}\n{help}")))
         })?;
         gradient.clear();
         let mut collect = Collect { from: &mut gradients, into: gradient };
@@ -125,6 +153,10 @@ where
         M::iter_tensors(walker).map_err(failed)?;
         self.gradients = Some(gradients);
         Ok(value)
+    }
+
+    fn watches(&self) -> impl Iterator<Item = &Watch> {
+        self.flows.iter().map(|flow| &*flow.watch)
     }
 
     fn step(&mut self, change: impl FnOnce(&mut [E], &[Range<usize>])) -> Result<()> {

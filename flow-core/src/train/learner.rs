@@ -6,9 +6,9 @@ use dfdx::prelude::Cpu;
 
 use super::evaluate::evaluate;
 use super::Step;
+use crate::engine::Watch;
 use crate::{
-    Architecture, Context, Entry, Event, Flow, FlowError, GuardReport, Memory, Result, Rows,
-    Scalar, Values,
+    Architecture, Context, Entry, Event, Flow, FlowError, Memory, Result, Rows, Scalar, Values,
 };
 
 /// Parameters with a loss.
@@ -34,20 +34,8 @@ pub(super) trait Learner<E: Scalar> {
     /// The mean loss of a batch in a step, and its gradient by all parameters.
     fn gradient(&mut self, batch: &Rows<E>, step: &Step, gradient: &mut Vec<E>) -> Result<f64>;
 
-    /// What a guard saw in the last gradient, if the inverse exploded.
-    fn explosions(&self) -> Option<GuardReport> {
-        None
-    }
-
-    /// Whether a guard has switched to recomputing for good.
-    fn distrusts(&self) -> bool {
-        false
-    }
-
-    /// Switches to recomputing, or back.
-    fn distrust(&self, yes: bool) {
-        let _ = yes;
-    }
+    /// What the guards of its flows saw, a flow each.
+    fn watches(&self) -> impl Iterator<Item = &Watch>;
 
     /// Changes the parameters, and brings them back into their domain.
     fn step(&mut self, change: impl FnOnce(&mut [E], &[Range<usize>])) -> Result<()>;
@@ -79,8 +67,6 @@ pub(super) fn fits<A: Architecture<E>, E: Scalar>(rows: &Rows<E>) -> Result<()> 
 pub(super) struct Likelihood<'f, A: Architecture<E>, E: Scalar> {
     flow: &'f mut Flow<A, E, Cpu>,
     memory: Memory,
-    /// Whether a guard watched over the last gradient.
-    watched: bool,
     trainable: Vec<Range<usize>>,
     x: Vec<E>,
 }
@@ -88,7 +74,7 @@ pub(super) struct Likelihood<'f, A: Architecture<E>, E: Scalar> {
 impl<'f, A: Architecture<E>, E: Scalar> Likelihood<'f, A, E> {
     pub(super) fn new(flow: &'f mut Flow<A, E, Cpu>, memory: Memory) -> Self {
         let trainable = flow.trainable().to_vec();
-        Self { flow, memory, watched: false, trainable, x: Vec::new() }
+        Self { flow, memory, trainable, x: Vec::new() }
     }
 }
 
@@ -127,23 +113,12 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
         fits::<A, E>(batch)?;
         self.x.clear();
         self.x.extend_from_slice(batch.values());
-        let watches = self.memory.guard().is_some_and(|guard| guard.watches());
-        self.watched = watches && !self.distrusts();
         let machine = self.flow.machine().drawing(step.of_blocks().clone());
         machine.nll(self.memory, &mut self.x, batch.context_values(), gradient)
     }
 
-    fn explosions(&self) -> Option<GuardReport> {
-        let exploded = self.watched && self.flow.machine().watch().exploded();
-        exploded.then(|| self.flow.guard_report()).flatten()
-    }
-
-    fn distrusts(&self) -> bool {
-        self.flow.machine().watch().distrusts()
-    }
-
-    fn distrust(&self, yes: bool) {
-        self.flow.machine().watch().distrust(yes);
+    fn watches(&self) -> impl Iterator<Item = &Watch> {
+        std::iter::once(&**self.flow.machine().watch())
     }
 
     fn step(&mut self, change: impl FnOnce(&mut [E], &[Range<usize>])) -> Result<()> {

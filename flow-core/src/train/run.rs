@@ -9,6 +9,7 @@ use super::update::Moments;
 use super::{
     checkpoint, Batches, Ending, History, OnDivergence, Place, Record, RollBack, Step, Trainer,
 };
+use crate::engine::Watch;
 use crate::{FlowError, Noise, Result, Rows, Scalar, Values};
 
 /// Steps between two copies of weights that a run can go back to.
@@ -84,7 +85,7 @@ pub(super) fn train<E: Scalar>(
             run
         }
         None => {
-            learner.distrust(false);
+            learner.watches().for_each(|watch| watch.distrust(false));
             Run::new(trainer, learner.parameters().len())
         }
     };
@@ -120,10 +121,9 @@ pub(super) fn train<E: Scalar>(
                 continue;
             }
             Outcome::Updated { loss, learning_rate, gradient_norm } => {
-                if let Some(report) = learner.explosions() {
-                    if run.history.exploded(run.step, report.recomputed()) {
-                        progress.note(&format!("step {}: {report}", run.step));
-                    }
+                let news = learner.watches().filter_map(Watch::news).collect();
+                if let Some(note) = run.history.exploded(run.step, news) {
+                    progress.note(&note);
                 }
                 let due = match trainer.validate_every {
                     Some(steps) => run.step % steps == 0,
@@ -183,6 +183,8 @@ impl<E: Scalar> Run<E> {
         let rolls_back = matches!(trainer.on_divergence, OnDivergence::RollBack { .. });
         let noise = Noise::seed(trainer.seed).named("pass").at(self.step);
         let step = Step::new(self.step, noise);
+        // What was seen before belongs to no step.
+        learner.watches().for_each(|watch| drop(watch.news()));
         let loss = match learner.gradient(batch, &step, gradient) {
             Err(error @ FlowError::Block { .. }) if rolls_back => {
                 return Ok(Outcome::Diverged { loss: f64::NAN, origin: error.to_string() });

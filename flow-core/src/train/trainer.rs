@@ -244,8 +244,9 @@ impl Trainer {
     /// [`Flow::memory`].
     ///
     /// What the guard of a mode that inverts saw is in [`Flow::guard_report`], of the last backward
-    /// pass, and for `fit` in [`History::guard`]. There a run begins by trusting the inverse again,
-    /// and one that resumes knows whether the interrupted one still did.
+    /// pass, and in [`History::guard`], of all steps and all flows among the models. A run begins by
+    /// trusting the inverse of each again, and one that resumes knows whether the interrupted one
+    /// still did.
     pub fn memory(mut self, memory: Memory) -> Self {
         self.memory = memory;
         self
@@ -317,7 +318,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and those of `loss`.
+    /// As [`fit`](Self::fit), those of `loss`, and what a flow among the models runs into on the way
+    /// back, such as [`FlowError::InverseExploded`].
     pub fn fit_with<M, E, F>(
         &self,
         models: &mut M,

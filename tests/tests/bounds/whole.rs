@@ -20,13 +20,14 @@ fn check<D: Bounded<f64>>(row: Row, mut flow: D) {
 }
 
 macro_rules! deep {
-    ($($test:ident $(given $context:literal)? $(data $data:ident)?: { $($source:tt)* })*) => {$(
+    ($($test:ident $(given $context:literal)? $(data $data:ident)? $(only $only:ident)?:
+       { $($source:tt)* })*) => {$(
         #[test]
         fn $test() {
             flow! { struct Deep: $($source)* }
             let flow = Deep::<f64>::build(&Cpu::default(), 3).expect("a flow");
             let row = Row { name: concat!("whole ", stringify!($test)), data: bend!($($data)?) };
-            check(row, subject!(flow $(, $context)?));
+            check(row, subject!(flow $(, $context)? $(, $only)?));
         }
     )*};
 }
@@ -144,6 +145,12 @@ deep! {
                 masked_autoregressive(spline(bins = 3), net = made([5], tanh));
             }
         }
+    }
+    planar_of_6 only forward: { Vector<3> { repeat 6 { planar; actnorm; } } }
+    radial_of_6 only forward: { Vector<3> { repeat 6 { radial; linear(diagonal); } } }
+    sylvester_of_5 only forward: { Vector<4> { repeat 5 { sylvester(2); linear(lu); } } }
+    forward_only only forward: {
+        Vector<3> { repeat 2 { planar; sylvester(3); radial; linear(householder(1)); } }
     }
     limited_nets: {
         Vector<4> {

@@ -1,6 +1,7 @@
 //! A flow on plain buffers: whole batches through all blocks.
 
 mod base;
+mod jacobian;
 mod product;
 mod run;
 mod spare;
@@ -73,7 +74,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
             layout: Arc::new(layout),
             state: Arc::new(state),
             spare: Arc::default(),
-            watch: Arc::default(),
+            watch: Arc::new(Watch::new(A::NAME)),
             noise: Noise::seed(0),
         };
         machine.prepare()?;
@@ -87,11 +88,11 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
 
     /// The same machine for a flow of its own, whose guards have seen nothing yet.
     pub(crate) fn apart(&self) -> Self {
-        Self { watch: Arc::default(), ..self.clone() }
+        Self { watch: Arc::new(Watch::new(A::NAME)), ..self.clone() }
     }
 
     /// What the guards of its passes have seen.
-    pub(crate) fn watch(&self) -> &Watch {
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.watch
     }
 

@@ -178,7 +178,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         Ok(-sum / rows as f64)
     }
 
-    fn vjp_group(
+    pub(super) fn vjp_group(
         &self,
         direction: Direction,
         pass: Pass<'_, E>,

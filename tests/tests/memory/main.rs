@@ -1,14 +1,13 @@
 //! What passes keep for their gradients: the modes agree, and a guard finds an inverse that has
 //! exploded.
 
-use std::ops::ControlFlow;
-
 use dfdx::prelude::{Backward, Const, Cpu, MeanTo, SumTo, TensorFromVec, Trace};
 use flow_core::memory::{Explosion, Guard, GuardReport, Policy};
 use flow_core::prelude::*;
 use flow_core::stability::{gradient_angle, Angle};
-use flow_core::Architecture;
 use flow_tests::{numeric, Conditioned, Direction, Free, Slopes, Subject};
+
+mod runs;
 
 flow! {
     struct Plane: Vector<2> {
@@ -333,51 +332,4 @@ fn blocks_that_cannot_be_inverted_are_named() {
     let bad = Memory::InvertedUnder(Guard { threshold: 0.0, ..Guard::default() });
     let error = flow.memory(bad).log_prob(x.leaky_trace()).err();
     assert!(matches!(error, Some(FlowError::Option { .. })), "{error:?}");
-}
-
-fn weights<A: Architecture<E>, E: Scalar>(flow: &Flow<A, E, Cpu>) -> Vec<E> {
-    flow.parameters().flat_map(|p| p.values.to_vec()).collect()
-}
-
-#[test]
-fn a_run_resumes_in_every_mode() {
-    let rows = batch::<f32>(120);
-    let path = std::env::temp_dir().join(format!("flow-memory-{}", std::process::id()));
-    let switching = Guard { policy: Policy::SwitchToRecomputing, ..Guard::default() };
-    let modes = [
-        Memory::Stored,
-        Memory::Recomputed,
-        Memory::Inverted,
-        Memory::InvertedUnder(switching),
-        Memory::InvertedUnder(Guard::off_gradients_may_be_wrong()),
-    ];
-    let mut ends = Vec::new();
-    for memory in modes {
-        let trainer =
-            || Trainer::new(Adam::new(1e-4)).memory(memory).batch_size(40).steps(8).silent();
-        let start = || {
-            let mut flow = exploding::<f32>();
-            flow.freeze("steps.7.*").unwrap();
-            flow
-        };
-        let mut whole = start();
-        let history = trainer().fit(&mut whole, &rows).unwrap();
-        let stop = |record: &flow_core::train::Record| match record.step {
-            5 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        };
-        trainer().checkpoint(&path).watch(stop).fit(&mut start(), &rows).unwrap();
-        let mut resumed = start();
-        let again = trainer().checkpoint(&path).resume().fit(&mut resumed, &rows).unwrap();
-        assert_eq!(weights(&resumed), weights(&whole), "{memory:?}");
-        assert_eq!(again.guard, history.guard, "{memory:?}");
-        ends.push((weights(&whole), history.guard));
-        std::fs::remove_file(&path).unwrap();
-    }
-    assert_eq!(ends[0].0, ends[1].0);
-    assert!(ends[2].1.steps == 8 && ends[2].1.between == Some((1, 8)), "{:?}", ends[2].1);
-    // One step exploded, and then there was nothing to explode.
-    assert_eq!(ends[3].1.between, Some((1, 1)));
-    assert_eq!(ends[0].1, ends[4].1);
-    assert_ne!(ends[2].0, ends[4].0);
 }

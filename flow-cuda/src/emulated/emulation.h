@@ -1,0 +1,37 @@
+// CUDA's built-in names, so that kernels compile as C++ and run on one CPU thread: blocks one after
+// the other, threads of a block one after the other or, where they meet at barriers, as fibers.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __restrict__
+#define __launch_bounds__(...)
+#define __shared__ static thread_local
+
+struct Place {
+    unsigned x, y, z;
+};
+static thread_local Place threadIdx, blockIdx, blockDim, gridDim;
+
+static void reach_barrier();
+#define __syncthreads() reach_barrier()
+
+static inline unsigned __float_as_uint(float v) {
+    unsigned bits;
+    std::memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+static inline int min(int a, int b) { return a < b ? a : b; }
+
+struct Arguments;
+struct Kernel {
+    const char* name;
+    void (*run)(Arguments);
+};

@@ -1,0 +1,245 @@
+//! A card, through its driver.
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
+    LaunchConfig, PushKernelArg,
+};
+use cudarc::nvrtc::Ptx;
+
+use crate::kernels::{Arguments, FAMILIES};
+use crate::{Area, Device, DeviceError, Kernel, Op, Result};
+
+mod cache;
+mod compiler;
+
+pub use cache::Cache;
+pub use compiler::Compiler;
+
+// SAFETY: plain numbers in C's layout, the same as in `arguments.h`.
+unsafe impl DeviceRepr for Arguments {}
+
+/// An NVIDIA card. Cheap to clone: clones share its one stream of work.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    functions: Arc<Mutex<HashMap<Kernel, CudaFunction>>>,
+    architecture: String,
+    cache: Cache,
+    checked: bool,
+}
+
+impl Gpu {
+    /// The card of that number, counted from 0.
+    ///
+    /// Its kernels are compiled where they are first used; see [`Cache`] for where they are kept.
+    ///
+    /// # Errors
+    /// [`DeviceError::Missing`] where there is no driver, [`DeviceError::Open`] where there is no
+    /// such card.
+    pub fn new(ordinal: usize) -> Result<Self> {
+        // SAFETY: it loads the driver's library, whose initialisers are the vendor's.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(DeviceError::Missing {
+                library: "the driver of NVIDIA cards (libcuda.so, nvcuda.dll)",
+                help: "it comes with the card's driver; without a card, run flows on the CPU",
+            });
+        }
+        let open = |error: DriverError| DeviceError::Open { ordinal, reason: text(error) };
+        let context = CudaContext::new(ordinal).map_err(open)?;
+        let (major, minor) = context.compute_capability().map_err(open)?;
+        // A stream of its own: the default one cannot be captured in a graph.
+        let stream = context.new_stream().map_err(open)?;
+        Ok(Self {
+            context,
+            stream,
+            functions: Arc::default(),
+            architecture: format!("compute_{major}{minor}"),
+            cache: Cache::default(),
+            checked: false,
+        })
+    }
+
+    /// Waits for each kernel, so that one that fails is named. Slow; for finding a fault.
+    pub fn checked(mut self) -> Self {
+        self.checked = true;
+        self
+    }
+
+    /// Keeps compiled kernels there instead.
+    pub fn caching(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Waits until all work is done.
+    ///
+    /// # Errors
+    /// What failed of it.
+    pub fn wait(&self) -> Result<()> {
+        self.stream.synchronize().map_err(|error| transfer("the work of the GPU", error))
+    }
+
+    fn function(&self, kernel: Kernel) -> Result<CudaFunction> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(&kernel) {
+            return Ok(function.clone());
+        }
+        let family = &FAMILIES[kernel.family];
+        let ptx = self.cache.ptx(family, &self.architecture)?;
+        let named = |error| failed(kernel, error);
+        let module = self.context.load_module(Ptx::from_src(ptx)).map_err(named)?;
+        for name in family.kernels() {
+            let function = module.load_function(name).map_err(named)?;
+            let cooperates = kernel.cooperates;
+            for cooperates in [cooperates, !cooperates] {
+                functions.insert(Kernel { name, cooperates, ..kernel }, function.clone());
+            }
+        }
+        let function = functions.get(&kernel).cloned();
+        function.ok_or_else(|| {
+            let reason = format!("{}.cu has none of that name", family.name);
+            DeviceError::Kernel { kernel: kernel.name, reason }
+        })
+    }
+
+    fn short(&self, asked: usize, what: &'static str, error: DriverError) -> DeviceError {
+        if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            return transfer(what, error);
+        }
+        let (free, total) = self.context.mem_get_info().unwrap_or((0, 0));
+        DeviceError::OutOfMemory { asked, free, total }
+    }
+}
+
+impl Device for Gpu {
+    type Memory = CudaSlice<f32>;
+    type Tables = CudaSlice<i32>;
+
+    fn name(&self) -> String {
+        self.context.name().unwrap_or_else(|_| "a GPU".into())
+    }
+
+    fn memory(&self, len: usize) -> Result<Self::Memory> {
+        // A card has no empty memory.
+        let len = len.max(1);
+        let made = self.stream.alloc_zeros(len);
+        made.map_err(|error| self.short(4 * len, "memory of the GPU", error))
+    }
+
+    fn len(&self, memory: &Self::Memory) -> usize {
+        memory.len()
+    }
+
+    fn write(&self, memory: &mut Self::Memory, offset: usize, numbers: &[f32]) -> Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let (what, end, len) = ("what is written", offset + numbers.len(), memory.len());
+        let place = memory.try_slice_mut(offset..end);
+        let mut place = place.ok_or(DeviceError::OutOfRange { what, end, len })?;
+        let written = self.stream.memcpy_htod(numbers, &mut place);
+        written.map_err(|error| transfer("writing to the GPU", error))
+    }
+
+    fn read(&self, memory: &Self::Memory, offset: usize, numbers: &mut [f32]) -> Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let (what, end, len) = ("what is read", offset + numbers.len(), memory.len());
+        let place = memory.try_slice(offset..end);
+        let place = place.ok_or(DeviceError::OutOfRange { what, end, len })?;
+        let read = self.stream.memcpy_dtoh(&place, numbers);
+        read.and_then(|()| self.stream.synchronize())
+            .map_err(|error| transfer("reading from the GPU, or work before it,", error))
+    }
+
+    fn tables(&self, indices: &[i32]) -> Result<Self::Tables> {
+        let indices = if indices.is_empty() { &[0] } else { indices };
+        let made = self.stream.clone_htod(indices);
+        made.map_err(|error| self.short(4 * indices.len(), "index lists of the GPU", error))
+    }
+
+    fn run<'m>(
+        &self,
+        ops: &[Op],
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<()>
+    where
+        Self::Memory: 'm,
+    {
+        let lists = tables.device_ptr(&self.stream).0;
+        for op in ops {
+            let what = op.kernel.name;
+            let arguments = Arguments::of(
+                op,
+                |slot| {
+                    let (end, mut len) = (slot.offset + slot.len, 0);
+                    if let Some(memory) = memory(slot.area) {
+                        len = memory.len();
+                        if end <= len {
+                            return Ok(memory.device_ptr(&self.stream).0 + 4 * slot.offset as u64);
+                        }
+                    }
+                    Err(DeviceError::OutOfRange { what, end, len })
+                },
+                |table| {
+                    let (end, len) = (table.offset + table.len, tables.len());
+                    if end > len {
+                        return Err(DeviceError::OutOfRange { what, end, len });
+                    }
+                    Ok(lists + 4 * table.offset as u64)
+                },
+            )?;
+            let function = self.function(op.kernel)?;
+            let [grid_dim, block_dim] =
+                [op.launch.grid, op.launch.block].map(<(u32, u32, u32)>::from);
+            let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 };
+            let mut launch = self.stream.launch_builder(&function);
+            launch.arg(&arguments);
+            // SAFETY: every kernel takes one `Arguments`. Its addresses lie in memories that the
+            // caller holds, inside of their lengths as found above; that a kernel stays inside of its
+            // operands was checked when the op was recorded. All work on these memories, their being
+            // freed included, goes through this one stream, in order.
+            let launched = unsafe { launch.launch(config) };
+            launched.map_err(|error| failed(op.kernel, error))?;
+            if self.checked {
+                self.stream.synchronize().map_err(|error| failed(op.kernel, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(error: DriverError) -> String {
+    error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into())
+}
+
+fn failed(kernel: Kernel, error: DriverError) -> DeviceError {
+    DeviceError::Kernel { kernel: kernel.name, reason: text(error) }
+}
+
+fn transfer(what: &'static str, error: DriverError) -> DeviceError {
+    DeviceError::Transfer { what, reason: text(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_card_says_what_is_missing() {
+        // SAFETY: as in `Gpu::new`.
+        if unsafe { sys::is_culib_present() } {
+            return;
+        }
+        let message = Gpu::new(0).unwrap_err().to_string();
+        assert!(message.contains("libcuda.so") && message.contains("help: "), "{message}");
+    }
+}

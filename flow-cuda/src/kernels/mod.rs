@@ -1,0 +1,110 @@
+//! What a plan can be made of: for each file of kernels the functions that record them.
+//!
+//! A function takes the places of its operands and checks that they are long enough, so that a
+//! recorded [`Op`] stays inside of what it was given; too short ones are a bug of whoever records,
+//! and panic. Matrices are row-major.
+
+use crate::{Kernel, Launch, Op, Slot, Table};
+
+pub mod affine;
+mod arguments;
+pub mod diagonal;
+pub mod noise;
+pub mod optimizer;
+pub mod product;
+pub mod rows;
+
+pub(crate) use arguments::Arguments;
+
+/// A file of kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name without the ending.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident $index:literal $name:literal;)*) => {
+        /// All files of kernels.
+        pub const FAMILIES: &[Family] =
+            &[$(Family { name: $name, text: include_str!(concat!($name, ".cu")) }),*];
+        $(pub(crate) const $constant: usize = $index;)*
+    };
+}
+
+families! {
+    ROWS 0 "rows";
+    PRODUCT 1 "product";
+    AFFINE 2 "affine";
+    DIAGONAL 3 "diagonal";
+    NOISE 4 "noise";
+    OPTIMIZER 5 "optimizer";
+}
+
+impl Family {
+    /// What a compiler of CUDA gets.
+    pub fn source(&self) -> String {
+        [include_str!("arguments.h"), include_str!("activation.h"), self.text].concat()
+    }
+
+    /// The names of its kernels.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static str> {
+        let parts = self.text.split("__global__ void ").skip(1);
+        parts.filter_map(|part| part.split('(').next())
+    }
+}
+
+/// A kernel of independent threads.
+pub(crate) const fn apart(family: usize, name: &'static str) -> Kernel {
+    Kernel { name, family, cooperates: false }
+}
+
+/// A kernel whose threads meet at barriers.
+pub(crate) const fn together(family: usize, name: &'static str) -> Kernel {
+    Kernel { name, family, cooperates: true }
+}
+
+/// Starts an op on `count` threads.
+pub(crate) fn op(kernel: Kernel, count: usize) -> Op {
+    assert!(i32::try_from(count).is_ok(), "{}: {count} numbers at once", kernel.name);
+    let launch = Launch::of(count);
+    Op { kernel, slots: vec![], tables: vec![], sizes: vec![], numbers: vec![], launch }
+}
+
+impl Op {
+    pub(crate) fn slots<const N: usize>(mut self, slots: [Slot; N]) -> Self {
+        self.slots = slots.to_vec();
+        self
+    }
+
+    pub(crate) fn tables<const N: usize>(mut self, tables: [Table; N]) -> Self {
+        self.tables = tables.to_vec();
+        self
+    }
+
+    pub(crate) fn sizes<const N: usize>(mut self, sizes: [usize; N]) -> Self {
+        let small = |size| i32::try_from(size).expect("sizes below 2 to the 31st");
+        self.sizes = sizes.into_iter().map(small).collect();
+        self
+    }
+
+    pub(crate) fn numbers<const N: usize>(mut self, numbers: [f64; N]) -> Self {
+        self.numbers = numbers.map(|v| v as f32).to_vec();
+        self
+    }
+}
+
+/// Refuses an operand that is too short.
+#[track_caller]
+pub(crate) fn holds(what: &str, slot: Slot, count: usize) {
+    assert!(slot.len >= count, "{what} has {} numbers, expected {count}", slot.len);
+}
+
+/// Refuses an index list that reaches too far or has another length.
+#[track_caller]
+pub(crate) fn reaches(what: &str, table: Table, len: usize, end: usize) {
+    assert_eq!(table.len, len, "indices of {what}");
+    assert!(table.end <= end, "an index of {what} reaches {}, expected {end} at most", table.end);
+}

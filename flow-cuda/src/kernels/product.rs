@@ -1,0 +1,129 @@
+//! Matrix products with what stands beside them.
+
+use super::{holds, op, rows, together, PRODUCT};
+use crate::plan::to_u32;
+use crate::{Kernel, Launch, Op, Recording, Slot};
+
+const KERNEL: Kernel = together(PRODUCT, "product");
+
+/// A matrix in a slot, row-major, or the transpose of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    slot: Slot,
+    rows: usize,
+    columns: usize,
+    transposed: bool,
+}
+
+impl Matrix {
+    /// A matrix of those sides.
+    pub fn new(slot: Slot, rows: usize, columns: usize) -> Self {
+        holds("a matrix", slot, rows * columns);
+        Self { slot, rows, columns, transposed: false }
+    }
+
+    /// Its transpose.
+    pub fn t(self) -> Self {
+        let Self { slot, rows, columns, transposed } = self;
+        Self { slot, rows: columns, columns: rows, transposed: !transposed }
+    }
+
+    /// From row to row, and from column to column.
+    fn strides(self) -> (usize, usize) {
+        if self.transposed {
+            (1, self.rows)
+        } else {
+            (self.columns, 1)
+        }
+    }
+}
+
+/// The function between two layers of a net; see flow-core's `Activation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Function {
+    Identity = 0,
+    Relu = 1,
+    Elu = 2,
+    LeakyRelu = 3,
+    Tanh = 4,
+    Swish = 5,
+    Gelu = 6,
+    Softplus = 7,
+}
+
+/// What happens to a product before it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Epilogue {
+    /// Added to every row.
+    pub bias: Option<Slot>,
+    /// Then applied.
+    pub function: Option<Function>,
+    /// Where its slopes are written.
+    pub slopes: Option<Slot>,
+    /// Multiplies the result number by number.
+    pub factor: Option<Slot>,
+}
+
+/// `out = f(left · right + bias) · factor`.
+pub fn product(out: Slot, left: Matrix, right: Matrix, epilogue: Epilogue) -> Op {
+    record(out, left, right, epilogue, false, (1, left.columns))
+}
+
+/// `out += left · right`: the sum over a long inner side is cut into parts that are added in a fixed
+/// order.
+pub fn add_product(recording: &mut Recording, out: Slot, left: Matrix, right: Matrix) -> Vec<Op> {
+    let (m, n, k) = (left.rows, right.columns, left.columns);
+    // Enough blocks for a card of a hundred and more processors, each with at least 64 of the sum.
+    let tiles = m.div_ceil(32) * n.div_ceil(32);
+    let parts = (256 / tiles.max(1)).clamp(1, k.div_ceil(64).max(1));
+    let chunk = k.div_ceil(parts).next_multiple_of(16);
+    let parts = k.div_ceil(chunk);
+    if parts <= 1 {
+        return vec![record(out, left, right, Epilogue::default(), true, (1, k))];
+    }
+    let partials = recording.scratch(parts * m * n);
+    let first = record(partials, left, right, Epilogue::default(), false, (parts, chunk));
+    vec![first, rows::add_chunks(out.part(0, m * n), partials, parts, 1.0)]
+}
+
+fn record(
+    out: Slot,
+    left: Matrix,
+    right: Matrix,
+    epilogue: Epilogue,
+    adds: bool,
+    (parts, chunk): (usize, usize),
+) -> Op {
+    let (m, n, k) = (left.rows, right.columns, left.columns);
+    assert_eq!(k, right.rows, "the inner sides of a product");
+    holds("a product", out, parts * m * n);
+    let Epilogue { bias, function, slopes, factor } = epilogue;
+    if let Some(bias) = bias {
+        holds("a bias", bias, n);
+    }
+    for each in [slopes, factor].into_iter().flatten() {
+        holds("what stands beside a product", each, m * n);
+    }
+    let flags = [bias.is_some(), slopes.is_some(), factor.is_some(), adds];
+    let flags = flags.iter().enumerate().map(|(i, &on)| usize::from(on) << i).sum();
+    let (left_strides, right_strides) = (left.strides(), right.strides());
+    let none = |slot: Option<Slot>| slot.unwrap_or(Slot::NONE);
+    let mut op = op(KERNEL, m * n)
+        .slots([left.slot, right.slot, out, none(bias), none(slopes), none(factor)])
+        .sizes([
+            m,
+            n,
+            k,
+            left_strides.0,
+            left_strides.1,
+            right_strides.0,
+            right_strides.1,
+            function.unwrap_or(Function::Identity) as usize,
+            flags,
+            chunk,
+        ]);
+    let grid = [to_u32(n.div_ceil(32)), to_u32(m.div_ceil(32)), to_u32(parts)];
+    op.launch = Launch { grid, block: [8, 8, 1] };
+    op
+}
