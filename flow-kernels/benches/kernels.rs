@@ -43,3 +43,13 @@ fn logarithm(bencher: Bencher) {
         ln(&mut values);
     });
 }
+
+#[divan::bench(args = [Function::Leaky { below: 0.0 }, Function::Swish])]
+fn biased(bencher: Bencher, function: Function<f32>) {
+    let (from, bias) = (numbers(112 * 64), numbers(64));
+    let mut values = from.clone();
+    bencher.counter(ItemsCount::new(112 * 64_usize)).bench_local(|| {
+        values.copy_from_slice(&from);
+        bend(function, &mut values, &bias, &mut [], &mut []);
+    });
+}

@@ -117,12 +117,15 @@ fn values_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E], bias:
         return rest.iter_mut().for_each(|v| *v = curve.at::<S>(*v).0);
     }
     let (shifts, left) = bias.as_chunks::<LANES>();
-    let each = |(v, &b): (&mut E, &E)| *v = curve.at::<S>(*v + b).0;
-    lines
-        .iter_mut()
-        .zip(shifts)
-        .for_each(|(line, shift)| line.iter_mut().zip(shift).for_each(each));
-    rest.iter_mut().zip(left).for_each(each);
+    for (line, shift) in lines.iter_mut().zip(shifts) {
+        // Local arrays show the compiler that nothing overlaps.
+        let (mut to, shift) = (*line, *shift);
+        for k in 0..LANES {
+            to[k] = curve.at::<S>(to[k] + shift[k]).0;
+        }
+        *line = to;
+    }
+    rest.iter_mut().zip(left).for_each(|(v, &b)| *v = curve.at::<S>(*v + b).0);
 }
 
 /// As [`values_of`], with slopes.
@@ -137,7 +140,6 @@ fn slopes_of<S: Simd, C: Curve<E>, E: Element>(
     let (slope_lines, slopes) = slopes.as_chunks_mut::<LANES>();
     let (shifts, left) = bias.as_chunks::<LANES>();
     for (k, (line, slopes)) in lines.iter_mut().zip(slope_lines).enumerate() {
-        // Local arrays show the compiler that nothing overlaps.
         let shift = if bias.is_empty() { [E::default(); LANES] } else { shifts[k] };
         let from = *line;
         let (mut to, mut by) = ([E::default(); LANES], [E::default(); LANES]);
@@ -222,6 +224,12 @@ impl<E: Element> Curve<E> for Swish {
         let slope = multiply_add::<S, E>(value, down, up);
         (value, slope, up * down * multiply_add::<S, E>(v, down - up, E::constant(2.0)))
     }
+}
+
+/// `ln(1 + e^v)`.
+#[inline(always)]
+pub(crate) fn softplus_of<S: Simd, E: Element>(v: E) -> E {
+    Softplus.at::<S>(v).0
 }
 
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use pulp::Simd;
 
 use crate::map::Map;
-use crate::{bend, map, Function};
+use crate::{bend, map, softmax, triangle, Function, Triangle};
 
 /// A floating point type that kernels compute with: `f32` or `f64`.
 pub trait Element:
@@ -60,6 +60,12 @@ pub trait Element:
 
     #[doc(hidden)]
     fn map(map: Map, values: &mut [Self]);
+
+    #[doc(hidden)]
+    fn softmax(values: &mut [Self], chunk: usize, count: usize, len: usize);
+
+    #[doc(hidden)]
+    fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]);
 }
 
 mod sealed {
@@ -172,6 +178,14 @@ macro_rules! element {
 
             fn map(map: Map, values: &mut [Self]) {
                 map::run(map, values);
+            }
+
+            fn softmax(values: &mut [Self], chunk: usize, count: usize, len: usize) {
+                softmax::run(values, chunk, count, len);
+            }
+
+            fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]) {
+                triangle::run(system, matrix, diagonal, vectors);
             }
         }
     };

@@ -1,7 +1,8 @@
-//! Elementary functions and activations on whole buffers, at vector width.
+//! Functions of whole buffers at vector width: activations, exponentials, triangular systems.
 //!
 //! [`bend`] is an activation with its bias and slopes; [`exp`] and [`ln`] take each number of a
-//! buffer. Each states its error, which tests check over the whole range.
+//! buffer, [`softmax_and_softplus`] the parameters of splines, and [`solve`] triangular systems for many vectors. Functions
+//! state their error, which tests check over the whole range.
 //!
 //! ```
 //! use flow_kernels::{bend, Function};
@@ -27,7 +28,11 @@ pub(crate) const LANES: usize = 16;
 mod bend;
 mod element;
 mod map;
+mod softmax;
+mod triangle;
 
 pub use bend::{bend, Function};
 pub use element::Element;
 pub use map::{exp, ln};
+pub use softmax::softmax_and_softplus;
+pub use triangle::{solve, Triangle};
