@@ -1,7 +1,5 @@
 //! Activations with their derivatives.
 
-use std::iter;
-
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::element::multiply_add;
@@ -32,7 +30,7 @@ pub enum Function<E> {
 
 /// `v = f(v + bias)` on every row of a row-major matrix whose rows are as long as `bias`; without one
 /// `v = f(v)`. Writes the slopes, and the second derivatives (0 at a kink), where there is a buffer for
-/// them: as long as `values`, or empty.
+/// them: as long as `values`, or empty. There are no second derivatives without slopes.
 ///
 /// # Panics
 /// Where a buffer has another length, or `values` is not whole rows.
@@ -45,6 +43,7 @@ pub fn bend<E: Element>(
 ) {
     let fits = |len: usize| len == 0 || len == values.len();
     assert!(fits(slopes.len()) && fits(curvatures.len()), "one slope for each value");
+    assert!(curvatures.len() <= slopes.len(), "slopes beside second derivatives");
     assert!(bias.is_empty() || values.len() % bias.len() == 0, "rows of {} values", bias.len());
     E::bend(function, values, bias, slopes, curvatures);
 }
@@ -92,17 +91,12 @@ impl<C: Curve<E>, E: Element> WithSimd for Apply<'_, C, E> {
         let width = if bias.is_empty() { values.len() } else { bias.len() }.max(1);
         for (k, values) in values.chunks_exact_mut(width).enumerate() {
             let row = k * width..(k + 1) * width;
-            if slopes.is_empty() && curvatures.is_empty() {
+            if slopes.is_empty() {
                 values_of::<S, C, E>(curve, values, bias);
-            } else if curvatures.is_empty() {
-                slopes_of::<S, C, E>(curve, values, bias, &mut slopes[row]);
             } else {
-                let bias = bias.iter().copied().chain(iter::repeat(E::default()));
-                let slopes = &mut slopes[row.clone()];
-                let all = values.iter_mut().zip(bias).zip(slopes).zip(&mut curvatures[row]);
-                all.for_each(|(((v, b), slope), bent)| {
-                    (*v, *slope, *bent) = curve.at::<S>(*v + b);
-                });
+                let curvatures =
+                    if curvatures.is_empty() { None } else { Some(&mut curvatures[row.clone()]) };
+                slopes_of::<S, C, E>(curve, values, bias, &mut slopes[row], curvatures);
             }
         }
     }
@@ -128,29 +122,43 @@ fn values_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E], bias:
     rest.iter_mut().zip(left).for_each(|(v, &b)| *v = curve.at::<S>(*v + b).0);
 }
 
-/// As [`values_of`], with slopes.
+/// As [`values_of`], with slopes, and second derivatives where they are wanted.
 #[inline(always)]
 fn slopes_of<S: Simd, C: Curve<E>, E: Element>(
     curve: C,
     values: &mut [E],
     bias: &[E],
     slopes: &mut [E],
+    curvatures: Option<&mut [E]>,
 ) {
     let (lines, rest) = values.as_chunks_mut::<LANES>();
     let (slope_lines, slopes) = slopes.as_chunks_mut::<LANES>();
+    let (bent_lines, bent) = curvatures.unwrap_or_default().as_chunks_mut::<LANES>();
     let (shifts, left) = bias.as_chunks::<LANES>();
     for (k, (line, slopes)) in lines.iter_mut().zip(slope_lines).enumerate() {
         let shift = if bias.is_empty() { [E::default(); LANES] } else { shifts[k] };
         let from = *line;
         let (mut to, mut by) = ([E::default(); LANES], [E::default(); LANES]);
-        for k in 0..LANES {
-            (to[k], by[k], _) = curve.at::<S>(from[k] + shift[k]);
+        if let Some(bent) = bent_lines.get_mut(k) {
+            let mut second = [E::default(); LANES];
+            for k in 0..LANES {
+                (to[k], by[k], second[k]) = curve.at::<S>(from[k] + shift[k]);
+            }
+            *bent = second;
+        } else {
+            for k in 0..LANES {
+                (to[k], by[k], _) = curve.at::<S>(from[k] + shift[k]);
+            }
         }
         (*line, *slopes) = (to, by);
     }
-    let left = left.iter().copied().chain(iter::repeat(E::default()));
-    for ((v, b), slope) in rest.iter_mut().zip(left).zip(slopes) {
-        (*v, *slope, _) = curve.at::<S>(*v + b);
+    for (k, (v, slope)) in rest.iter_mut().zip(slopes).enumerate() {
+        let shift = left.get(k).copied().unwrap_or_default();
+        let (value, by, second) = curve.at::<S>(*v + shift);
+        (*v, *slope) = (value, by);
+        if let Some(bent) = bent.get_mut(k) {
+            *bent = second;
+        }
     }
 }
 
