@@ -1,11 +1,14 @@
 //! Trains four flows to decorrelate small images, and watches them become unstable, or not: the
 //! decorrelation task of "On the invertibility of invertible neural networks" (Behrmann et al.
-//! 2019, section 4.4). Affine couplings lose their inverse, additive ones whose nets have a
-//! certified Lipschitz constant stay well conditioned, and so do residual blocks.
+//! 2019, section 4.4 and appendix H). Affine couplings with activation normalisation between them
+//! lose their inverse, additive ones whose nets have a certified Lipschitz constant stay well
+//! conditioned, and so do residual blocks.
 //!
 //! ```sh
 //! cargo run --release --example decorrelation
 //! ```
+//!
+//! `--only 0` to `3` is for one of the four flows.
 
 use dfdx::prelude::*;
 use flow_core::plot::{curves, Curve};
@@ -19,6 +22,7 @@ flow! {
     struct Affine: Vector<64> {
         repeat 8 {
             permute(shuffle(seed = 1));
+            actnorm;
             affine_coupling(keep = first, scale = sigmoid(0.0, 1.0), net = mlp([128, 128], relu));
             affine_coupling(keep = second, scale = sigmoid(0.0, 1.0), net = mlp([128, 128], relu));
         }
@@ -27,6 +31,7 @@ flow! {
     struct Additive: Vector<64> {
         repeat 8 {
             permute(shuffle(seed = 1));
+            actnorm;
             additive_coupling(keep = first, net = mlp([128, 128], relu));
             additive_coupling(keep = second, net = mlp([128, 128], relu));
         }
@@ -59,54 +64,63 @@ struct Run {
     steps: u64,
     rounds: u64,
     rate: f64,
+    only: Option<usize>,
 }
 
 /// What is drawn of a model.
 struct Found {
+    name: &'static str,
     condition: History,
     error: History,
 }
 
 fn main() -> Result {
-    let options = Options::read(&["steps", "seed", "rate"])?;
+    let options = Options::read(&["steps", "seed", "rate", "only"])?;
     let seed = options.get("seed")?.unwrap_or(0);
     let run = Run {
         data: grey_patches(seed)?,
         seed,
         steps: options.get("steps")?.unwrap_or(1500),
         rounds: 10,
-        rate: options.get("rate")?.unwrap_or(5e-3),
+        rate: options.get("rate")?.unwrap_or(2e-3),
+        only: options.get("only")?,
     };
-    let cpu = Cpu::default();
-    let names = ["affine", "additive", "additive, lipschitz = 1", "residual, lipschitz = 0.8"];
-    let mut affine = Affine::<f32>::build(&cpu, seed)?;
-    let mut additive = Additive::<f32>::build(&cpu, seed)?;
-    let mut lipschitz = Lipschitz::<f32>::build(&cpu, seed)?;
-    let mut residual = Residual::<f32>::build(&cpu, seed)?;
-    let found = [
-        run.train(names[0], &mut affine)?,
-        run.train(names[1], &mut additive)?,
-        run.train(names[2], &mut lipschitz)?,
-        run.train(names[3], &mut residual)?,
-    ];
+    let (cpu, mut found) = (Cpu::default(), Vec::new());
+    if run.wants(0) {
+        let mut flow = Affine::<f32>::build(&cpu, seed)?;
+        found.push(run.train("affine", &mut flow)?);
+    }
+    if run.wants(1) {
+        let mut flow = Additive::<f32>::build(&cpu, seed)?;
+        found.push(run.train("additive", &mut flow)?);
+    }
+    if run.wants(2) {
+        let mut flow = Lipschitz::<f32>::build(&cpu, seed)?;
+        found.push(run.train("additive, lipschitz = 1", &mut flow)?);
+    }
+    if run.wants(3) {
+        let mut flow = Residual::<f32>::build(&cpu, seed)?;
+        found.push(run.train("residual, lipschitz = 0.8", &mut flow)?);
+    }
 
     let folder = output_folder("decorrelation")?;
     let draw = |file: &str, what: &str, of: fn(&Found) -> &History| {
-        let all: Vec<_> = names
-            .iter()
-            .zip(&found)
-            .map(|(name, found)| Curve::new(*name, of(found).iter().map(|&(x, y)| (x, y.log10()))))
-            .collect();
+        let points = |found| of(found).iter().map(|&(x, y)| (x, y.log10()));
+        let all: Vec<_> = found.iter().map(|found| Curve::new(found.name, points(found))).collect();
         curves(folder.join(file), "decorrelation", ["step", what], &all)
     };
-    draw("condition.png", "largest condition number, log₁₀", |found| &found.condition)?;
-    draw("reconstruction.png", "largest reconstruction error, log₁₀", |found| &found.error)?;
+    draw("condition.png", "log10 of the largest condition number", |found| &found.condition)?;
+    draw("reconstruction.png", "log10 of the largest reconstruction error", |found| &found.error)?;
     println!("wrote condition.png and reconstruction.png to {}", folder.display());
     Ok(())
 }
 
 impl Run {
-    fn train<A>(&self, name: &str, flow: &mut Flow<A, f32>) -> Result<Found>
+    fn wants(&self, model: usize) -> bool {
+        self.only.is_none_or(|only| only == model)
+    }
+
+    fn train<A>(&self, name: &'static str, flow: &mut Flow<A, f32>) -> Result<Found>
     where
         A: Architecture<f32, Context = Unconditional, Event = Vector<64>, Latent = Vector<64>>
             + Invertible,
@@ -117,7 +131,9 @@ impl Run {
             "step", "loss", "σ max", "σ min", "condition", "error", "not finite"
         );
         let held_out = Rows::new(self.data.values()[..100 * 64].to_vec(), 64)?;
-        let mut found = Found { condition: Vec::new(), error: Vec::new() };
+        let mut found = Found { name, condition: Vec::new(), error: Vec::new() };
+        let first = Rows::new(self.data.values()[..256 * 64].to_vec(), 64)?;
+        flow.initialize(first.x::<Vector<64>>()?)?;
         let mut loss = f64::NAN;
         for round in 0..=self.rounds {
             if round > 0 {

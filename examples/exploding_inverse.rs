@@ -4,7 +4,7 @@
 //! invertible neural networks", Behrmann et al. 2021, section 4.1.1 and appendix C).
 //!
 //! ```sh
-//! cargo run --release --example exploding_inverse                 # minutes
+//! cargo run --release --example exploding_inverse                 # about ten minutes
 //! cargo run --release --example exploding_inverse -- --published  # the paper's size: many hours
 //! ```
 //!
@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use flow_core::lipschitz::{Bound, Region};
+use flow_core::lipschitz::Region;
 use flow_core::plot::{panels, Column, Heat, PanelRow, Window};
 use flow_core::prelude::*;
 use flow_core::stability::{self, Amplification, Inputs, PlaneMap};
@@ -84,6 +84,10 @@ const SHOWN: f64 = 8.0;
 
 /// A reconstruction that is further off than this is no inverse any more.
 const BROKEN: f64 = 0.01;
+
+/// Random points whose surroundings are bounded too, and half the side of the box around each.
+const POINTS: usize = 16;
+const NEAR: f64 = 1e-4;
 
 /// Steps after which a model is looked at on its way.
 const LOOKS: [u64; 4] = [100, 300, 1_000, 10_000];
@@ -172,9 +176,19 @@ impl Study {
         let fit = evaluate(flow, &self.held_out)?;
         println!("  held out {:.3} ± {:.3} nats", fit.mean, fit.standard_error);
 
-        // The bounds of the square that is looked at go into the picture.
-        self.bounds("on the data's square", flow, DATA)?;
-        let [forward, inverse] = self.bounds("on the square shown", flow, SHOWN)?;
+        let noise = Noise::seed(self.seed).named("observed");
+        let rows = |count: usize, half: f64| Inputs::Uniform.rows(count, 2, (-half, half), &noise);
+        let square = |half: f64| vec![Region::cube(-half, half).subdivided(64)];
+        self.bounds("on the data's square", flow, &square(DATA), &rows(1000, DATA)?)?;
+        // What goes into the picture.
+        let far = self.bounds("on the square shown", flow, &square(SHOWN), &rows(1000, SHOWN)?)?;
+        let points = rows(POINTS, SHOWN)?;
+        let around = |x: &[f32]| {
+            let side = |by: f64| x.iter().map(|&v| f64::from(v) + by).collect::<Vec<_>>();
+            Region::cuboid(side(-NEAR), side(NEAR))
+        };
+        let boxes: Vec<Region> = points.values().chunks_exact(2).map(around).collect();
+        let near = self.bounds(&format!("near {POINTS} of its points"), flow, &boxes, &points)?;
 
         let window = Window::square(SHOWN);
         let density = PlaneMap::density(flow, window, self.cells)?;
@@ -188,8 +202,16 @@ impl Study {
             density.values.len(),
         );
         let notes = vec![
-            format!("amplification forwards {forward}; backwards {inverse}"),
-            format!("outside the data {}", outside.line()),
+            format!("how much an error grows on this square: forwards {}; backwards {}", far[0], far[1]),
+            format!(
+                "within {NEAR} of {POINTS} random points of it: forwards {}; backwards {}",
+                near[0], near[1]
+            ),
+            format!(
+                "outside the data's square, [−{DATA}, {DATA}]²: lost (not finite, or off by more than \
+                 {BROKEN}) at {} of {} points",
+                outside.lost, outside.cells
+            ),
         ];
         let row =
             PanelRow { name: NAMES[model].into(), notes, maps: vec![density.values, map.values] };
@@ -234,19 +256,27 @@ impl Study {
         forget(&checkpoint)
     }
 
-    /// Certified and observed amplification on a square, forwards and backwards.
-    fn bounds<A>(&self, what: &str, flow: &Flow<A, f32>, half: f64) -> Result<[String; 2]>
+    /// The largest amplification on some regions, forwards and backwards: certified, and seen at
+    /// points of them.
+    fn bounds<A>(
+        &self,
+        what: &str,
+        flow: &Flow<A, f32>,
+        regions: &[Region],
+        points: &Rows<f32>,
+    ) -> Result<[String; 2]>
     where
         A: Architecture<f32, Context = Unconditional, Event = Vector<2>> + Invertible,
     {
-        let certified = flow.bilipschitz(&Region::cube(-half, half).subdivided(64))?;
-        let noise = Noise::seed(self.seed).named("observed");
-        let rows = Inputs::Uniform.rows(1000, 2, (-half, half), &noise)?;
-        let observed = stability::observed(flow, &rows)?;
-        let both = [
-            between(certified.forward, observed.forward),
-            between(certified.inverse, observed.inverse),
-        ];
+        let mut certified = [f64::NEG_INFINITY; 2];
+        for region in regions {
+            let bounds = flow.bilipschitz(region)?;
+            certified[0] = certified[0].max(bounds.forward.log);
+            certified[1] = certified[1].max(bounds.inverse.log);
+        }
+        let observed = stability::observed(flow, points)?;
+        let both =
+            [between(certified[0], observed.forward), between(certified[1], observed.inverse)];
         println!("  {what:<24} forward {}; inverse {}", both[0], both[1]);
         Ok(both)
     }
@@ -289,14 +319,15 @@ fn forget(checkpoint: &Path) -> Result {
     }
 }
 
-/// What was seen, which a Lipschitz constant cannot be below, and what is certified.
-fn between(certified: Bound, observed: Option<Amplification>) -> String {
+/// What was seen, which a Lipschitz constant cannot be below, and what is certified, by its natural
+/// logarithm.
+fn between(certified: f64, observed: Option<Amplification>) -> String {
     let seen = match observed {
         Some(seen) => format!("≥ {} seen", power(seen.lower_bound().log10())),
         None => "nothing finite seen".into(),
     };
-    let certified = match certified.exists() {
-        true => format!("≤ {} certified", power(certified.log / std::f64::consts::LN_10)),
+    let certified = match certified < f64::INFINITY {
+        true => format!("≤ {} certified", power(certified / std::f64::consts::LN_10)),
         false => "no bound certified".into(),
     };
     format!("{seen}, {certified}")

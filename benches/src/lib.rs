@@ -17,10 +17,14 @@
 pub mod flows;
 
 mod ceiling;
+#[cfg(feature = "cuda")]
+mod device;
 mod inputs;
 mod weights;
 mod workload;
 
 pub use ceiling::matrix_products;
+#[cfg(feature = "cuda")]
+pub use device::{Found, Target};
 pub use inputs::{checkerboard, normal};
 pub use workload::{load, Pass, Size, Workload, NAMES};

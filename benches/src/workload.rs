@@ -76,6 +76,13 @@ pub trait Workload: Send + Sync {
     /// The flow's own.
     fn one_row(&self) -> Result<f32, FlowError>;
 
+    /// Its passes on a GPU: their agreement with the CPU, and the median times of so many.
+    ///
+    /// # Errors
+    /// The flow's own, and a block without kernels.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, gpu: &crate::Target, times: usize) -> Result<crate::Found, FlowError>;
+
     /// How long each of `times` passes takes, after one that does not count.
     ///
     /// # Errors
@@ -195,6 +202,11 @@ where
         let trainer = trainer.batch_size(self.rows.len()).steps(steps).silent();
         let history = trainer.fit(&mut self.flow, &self.rows)?;
         Ok(history.records.iter().map(|record| record.seconds).collect())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, gpu: &crate::Target, times: usize) -> Result<crate::Found, FlowError> {
+        crate::device::measure(&self.flow, &self.rows, gpu, times)
     }
 
     fn one_row(&self) -> Result<f32, FlowError> {

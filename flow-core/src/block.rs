@@ -8,6 +8,7 @@
 
 use crate::engine::{Builder, Pass, Setup, State, Values};
 use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
+use crate::pattern::matches;
 use crate::{Result, Scalar, Shape};
 
 /// An invertible map between samples, with its log-determinant and gradients.
@@ -89,6 +90,32 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     /// Brings parameters back into their domain after an optimiser's step.
     fn project(&self, values: &mut Values<E>) {
         let _ = values;
+    }
+
+    /// Records the block as kernels for a GPU: its pass in `to`, and what it returns, its product, in
+    /// the order in which that runs. `entries` are the places of its input's numbers in a row of
+    /// [`Lowering::x`](crate::cuda::Lowering::x), which it changes in place; a block that only moves
+    /// numbers moves the entries instead. A composite needs none.
+    ///
+    /// # Errors
+    /// [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu), as without code of its own.
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        let _ = (entries, backwards);
+        Err(to.unsupported(None))
+    }
+
+    /// Records what [`prepare`](Self::prepare) and [`finish`](Self::finish) do, in a training on a
+    /// GPU. Without code of its own they run on the CPU in each step, and so does
+    /// [`project`](Self::project).
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        to.weights_on_cpu();
     }
 
     /// What holds for this block at every weight.
@@ -287,4 +314,14 @@ pub struct Item {
     pub output: Shape,
     /// What holds at every weight.
     pub facts: Facts,
+}
+
+impl Item {
+    /// The block at that path as it stands in the source.
+    pub(crate) fn text_at(items: &[Self], path: &str) -> String {
+        let at =
+            |item: &&Self| matches(item.path, path) || matches(&format!("{}.*", item.path), path);
+        let item = items.iter().find(at);
+        item.map_or_else(|| "the block".into(), |item| format!("`{}`", item.text))
+    }
 }

@@ -108,6 +108,21 @@ pub enum FlowError {
         path: String,
     },
 
+    /// A block whose kernels for a GPU are not written yet.
+    #[error("{block} at {path} does not run on a GPU yet{}", only(.part))]
+    NotOnGpu {
+        /// The block as it stands in the flow.
+        block: String,
+        /// Where it stands.
+        path: String,
+        /// The part of it that does not, where it is not the block itself.
+        part: Option<String>,
+    },
+
+    /// A device that failed, or is not there.
+    #[error("{0}")]
+    Device(String),
+
     /// An inverse that did not bring a block's input back, where the guard's policy is to fail.
     #[error("the inverse exploded at {path}: row {row} came back with a relative error of {error:.0e}, over the threshold of {threshold:.0e}\nhelp: choose Policy::Fallback, which computes such blocks again, or Memory::Recomputed")]
     InverseExploded {
@@ -223,6 +238,20 @@ fn diverged(loss: f64) -> String {
         format!("the gradient is not finite, at the loss {loss},")
     } else {
         format!("the loss became {loss}")
+    }
+}
+
+fn only(part: &Option<String>) -> String {
+    match part {
+        Some(part) => format!(": {part}"),
+        None => String::new(),
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<flow_cuda::DeviceError> for FlowError {
+    fn from(error: flow_cuda::DeviceError) -> Self {
+        Self::Device(error.to_string())
     }
 }
 

@@ -4,6 +4,8 @@ extern crate self as flow_core;
 
 pub mod base;
 pub mod blocks;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod data;
 pub mod io;
 pub mod lipschitz;

@@ -44,6 +44,12 @@ impl Noise {
         Self { key: mix(mix(self.key, 0x6174), index), position: 0 }
     }
 
+    /// What tells it from other streams, for a device that draws from it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
     /// Four independent words: block `index` of the stream.
     pub fn words(&self, index: u64) -> [u32; 4] {
         philox([index as u32, (index >> 32) as u32, 0, 0], self.key)

@@ -21,9 +21,6 @@ pub trait Device: Send + Sync {
     /// Where there is not as much: what was asked for and what is free.
     fn memory(&self, len: usize) -> Result<Self::Memory>;
 
-    /// Numbers in a memory.
-    fn len(&self, memory: &Self::Memory) -> usize;
-
     /// Copies numbers to `memory`, from `offset` on.
     ///
     /// # Errors

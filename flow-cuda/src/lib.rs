@@ -38,6 +38,7 @@
 //! ```
 
 mod device;
+mod either;
 #[cfg(feature = "emulation")]
 mod emulated;
 mod error;
@@ -47,9 +48,10 @@ pub mod kernels;
 mod plan;
 
 pub use device::Device;
+pub use either::Either;
 #[cfg(feature = "emulation")]
 pub use emulated::Emulated;
 pub use error::{DeviceError, Result};
 #[cfg(feature = "gpu")]
-pub use gpu::{Cache, Compiler, Gpu};
+pub use gpu::{Cache, Compiler, Gpu, ARCHITECTURES};
 pub use plan::{Area, Kernel, Launch, Op, Plan, Recording, Slot, Table};

@@ -17,6 +17,8 @@ pub enum Area {
     DerivedGradient,
     /// What an optimiser remembers: first moments, then second ones, then the numbers of a step.
     Optimizer,
+    /// Rows to train on, and their contexts.
+    Data,
     /// A pass's rows, and what it keeps for its product.
     Frame,
     /// What a block needs only while it runs.

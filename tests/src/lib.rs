@@ -1,5 +1,7 @@
 //! What the laws and the golden tests share: a flow's passes and gradients as plain numbers.
 
+#[cfg(feature = "cuda-emulation")]
+pub mod device;
 pub mod misuse;
 pub mod numeric;
 

@@ -30,6 +30,30 @@ pub trait Base<E: Scalar>: Send + Sync + Sized + 'static {
     /// Adds `weights[row] · ∂ log p(z)/∂z` to `gradient`, and the parameters' gradients.
     fn log_prob_vjp(&self, pass: &mut Pass<'_, E>, z: &[E], weights: &[E], gradient: &mut [E]);
 
+    /// Records the log-density of [`Lowering::x`](crate::cuda::Lowering::x), whose number `i` of a
+    /// latent stands at `entries[i]` of a row, and returns its product.
+    ///
+    /// # Errors
+    /// [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu), as without code of its own.
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &[usize],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        let _ = entries;
+        Err(to.unsupported(Some(&format!("the base distribution `{}`", Self::name()))))
+    }
+
+    /// Records samples of the stream in `stream`, as
+    /// [`normals`](flow_cuda::kernels::noise::normals) reads one, in the place of the batch. False
+    /// where it has no kernels for that: the samples are then drawn on the CPU.
+    #[cfg(feature = "cuda")]
+    fn lower_samples(&self, to: &mut crate::cuda::Lowering<E>, stream: flow_cuda::Slot) -> bool {
+        let _ = (to, stream);
+        false
+    }
+
     /// Fills `out` with samples: row `i` of it is sample `first + i` of the stream. A temperature
     /// scales the spread of each component around its centre: 1 is the distribution itself.
     fn sample(

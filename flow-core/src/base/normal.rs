@@ -34,6 +34,26 @@ impl<E: Scalar> Base<E> for Normal {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(&self, to: &mut crate::cuda::Lowering<E>, _: &[usize]) -> Result<Vec<flow_cuda::Op>> {
+        use flow_cuda::kernels::rows::{add_row_sums, normal_product, Sum};
+        let constant = -0.5 * self.size as f64 * std::f64::consts::TAU.ln();
+        let sum = Sum { square: true, factor: -0.5, constant };
+        let z = to.x().slot;
+        to.record(add_row_sums(to.log_det(), z, to.rows(), sum));
+        if !to.keeping() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![normal_product(to.gradient().slot, to.by_log_det(), z, to.rows())])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_samples(&self, to: &mut crate::cuda::Lowering<E>, stream: flow_cuda::Slot) -> bool {
+        let x = to.x().slot;
+        to.record(flow_cuda::kernels::noise::normals(x, stream, 1.0));
+        true
+    }
+
     fn sample(&self, _: &State<E>, noise: &Noise, first: usize, temperature: f64, out: &mut [E]) {
         noise.fill_normal((first * self.size) as u64, out);
         let temperature = E::of(temperature);

@@ -160,6 +160,21 @@ impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, entries, backwards)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.net.record_weights(to);
+    }
+
     /// The Jacobian is lower triangular: the transform's slopes, and below them its slopes by the
     /// parameters times the net's Jacobian.
     ///
@@ -244,6 +259,10 @@ fn by_layers<E: Scalar>(net: &Enclosed<'_, E>, bent: &[Bent]) -> (f64, f64) {
     }
     (up(most + m), up(up(1.0 / least) * sum))
 }
+
+#[cfg(feature = "cuda")]
+#[path = "autoregressive_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "autoregressive_tests.rs"]

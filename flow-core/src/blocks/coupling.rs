@@ -381,6 +381,21 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         Ok(Some(self.steer(&net, &net.image(&kept), cell, probe.backwards())))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, entries, backwards)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.net.lower_weights(to);
+    }
+
     /// An affine or spline coupling has no global constant: its Jacobian grows with the input, or
     /// its slopes have no bound (Behrmann et al. 2021, "Understanding and mitigating exploding
     /// inverses", theorem 2). The Jacobian of an additive one is unit triangular with the net's
@@ -401,6 +416,10 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         Facts { bi_lipschitz: self.net.is_lipschitz(), forward: bound, inverse: bound, ..closed }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "coupling_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "coupling_tests.rs"]

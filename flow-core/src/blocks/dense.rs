@@ -108,3 +108,9 @@ pub(super) fn add_bound_slopes<E: Scalar>(weight: &[E], by: [f64; 2], gradient: 
     let slopes = linear::slopes(&weight, &inverse, d, by);
     gradient.iter_mut().zip(slopes).for_each(|(g, slope)| *g += E::of(slope));
 }
+
+#[cfg(feature = "cuda")]
+#[path = "dense_lowering.rs"]
+mod lowering;
+#[cfg(feature = "cuda")]
+pub(super) use lowering::record;

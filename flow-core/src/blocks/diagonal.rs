@@ -107,6 +107,21 @@ impl<E: Scalar> Block<E> for Diagonal {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        Ok(self.record(to, entries, backwards, None))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);
         Ok(scale_and_shift(probe, &maps))
@@ -134,6 +149,10 @@ impl<E: Scalar> Block<E> for Diagonal {
         AFFINE
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "diagonal_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -71,6 +71,31 @@ impl<E: Scalar> Block<E> for Haar {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        use flow_cuda::kernels::linear::haar;
+        let (rows, x, gradient) = (to.rows(), to.x(), to.gradient());
+        if !backwards {
+            self.squeeze.lower(to, entries, false)?;
+        }
+        let squares = to.table(entries.iter().copied());
+        to.record(haar(rows, x, squares));
+        if backwards {
+            self.squeeze.lower(to, entries, true)?;
+        }
+        Ok(if to.keeping() { vec![haar(rows, gradient, squares)] } else { Vec::new() })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        let _ = to;
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         if !probe.backwards() {
             self.squeeze.reorder(probe, false);

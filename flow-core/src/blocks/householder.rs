@@ -66,6 +66,17 @@ impl<E: Scalar> Block<E> for Householder {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        let side = if backwards { Side::Transposed } else { Side::Plain };
+        Ok(dense::record(to, self.weight(), self.features, side, entries))
+    }
+
     fn facts(&self) -> Facts {
         Facts::ISOMETRY
     }

@@ -56,6 +56,21 @@ impl<E: Scalar, B: Block<E>> Block<E> for Inverted<B> {
         self.0.project(values);
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.0.lower(to, entries, !backwards)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.0.lower_weights(to);
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         Ok(probe.turned(|probe| self.0.amplification(probe))?.turned())
     }

@@ -72,6 +72,22 @@ impl<E: Scalar> Block<E> for InvertibleConv {
         self.weight.finish(state, from, gradient)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        if !backwards {
+            self.squeeze.lower(to, entries, false)?;
+            return self.weight.lower(to, entries, false);
+        }
+        let ops = self.weight.lower(to, entries, true)?;
+        self.squeeze.lower(to, entries, true)?;
+        Ok(ops)
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         if !probe.backwards() {
             self.squeeze.reorder(probe, false);

@@ -62,6 +62,24 @@ impl LinearDense {
         })
     }
 
+    /// An error where nothing leads back.
+    fn invertible(&self, condition: f64) -> Result<()> {
+        if condition * f64::EPSILON >= 1.0 {
+            let reason = format!(
+                "its weight is singular to working precision, of condition number {condition:.1e}, \
+                 so that nothing leads back\nhelp: train with a smaller learning rate, or write \
+                 {}, which cannot become singular",
+                match self.name {
+                    "linear(dense)" => "`linear(lu)`",
+                    "conv1x1(dense)" => "`conv1x1(lu)`",
+                    _ => "`squeeze` and `conv1x1(lu)`",
+                }
+            );
+            return Err(FlowError::Block { block: self.name, path: self.path.clone(), reason });
+        }
+        Ok(())
+    }
+
     fn pixels<E: Scalar>(&self) -> E {
         E::of(self.shape.pixels() as f64)
     }
@@ -107,20 +125,7 @@ impl<E: Scalar> Block<E> for LinearDense {
     }
 
     fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()> {
-        let condition = pass.derived(&self.condition)[0].as_f64();
-        if condition * f64::EPSILON >= 1.0 {
-            let reason = format!(
-                "its weight is singular to working precision, of condition number {condition:.1e}, \
-                 so that nothing leads back\nhelp: train with a smaller learning rate, or write \
-                 {}, which cannot become singular",
-                match self.name {
-                    "linear(dense)" => "`linear(lu)`",
-                    "conv1x1(dense)" => "`conv1x1(lu)`",
-                    _ => "`squeeze` and `conv1x1(lu)`",
-                }
-            );
-            return Err(FlowError::Block { block: self.name, path: self.path.clone(), reason });
-        }
+        self.invertible(pass.derived(&self.condition)[0].as_f64())?;
         let d = self.shape.features();
         dense::forward(pass, Weight::Derived(&self.inverse), d, Side::Plain, z);
         self.add_log_det(pass, log_det, -E::one());
@@ -176,6 +181,28 @@ impl<E: Scalar> Block<E> for LinearDense {
             }
         }
         Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        if backwards {
+            let values = self.condition.of(&to.state().derived);
+            self.invertible(values[0].as_f64())?;
+        }
+        let weight = match backwards {
+            true => Weight::Derived(&self.inverse),
+            false => Weight::Trained(&self.weight),
+        };
+        let mut ops = dense::record(to, weight, self.shape.features(), Side::Plain, entries);
+        let (values, by) = (to.derived(&self.log_det), to.derived_gradient(&self.log_det));
+        let factor = self.pixels::<f64>() * if backwards { -1.0 } else { 1.0 };
+        ops.extend(to.constant_log_det(values, by, factor));
+        Ok(ops)
     }
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {

@@ -41,6 +41,9 @@ pub struct Pass<'a, E: Scalar> {
     /// How far each row may be off, where a caller asked; otherwise empty.
     radius: &'a mut [f64],
     watch: Watch,
+    /// Where leaves are recorded instead of run.
+    #[cfg(feature = "cuda")]
+    lowering: Option<&'a mut crate::cuda::Lowering<E>>,
 }
 
 /// Looks for the first block whose output is not finite.
@@ -76,7 +79,17 @@ impl<'a, E: Scalar> Pass<'a, E> {
             part: 0,
             radius: &mut [],
             watch: Watch::Off,
+            #[cfg(feature = "cuda")]
+            lowering: None,
         }
+    }
+
+    /// Records leaves as kernels instead of running them. The one row then holds the places of its
+    /// numbers, so that what composites do to them is followed.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn lowering(mut self, to: &'a mut crate::cuda::Lowering<E>) -> Self {
+        self.lowering = Some(to);
+        self
     }
 
     /// Keeps what the products need, in the way `memory` says.
@@ -317,6 +330,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
         if B::COMPOSITE {
             return block.forward(self, x, log_det);
         }
+        #[cfg(feature = "cuda")]
+        if let Some(to) = self.lowering.as_deref_mut() {
+            to.leaf(block, self.leaf, x, false)?;
+            self.leaf += 1;
+            return Ok(());
+        }
         if !self.skips(x) {
             self.before(block, x)?;
             block.forward(self, x, log_det)?;
@@ -337,6 +356,10 @@ impl<'a, E: Scalar> Pass<'a, E> {
             return block.inverse(self, z, log_det);
         }
         self.leaf -= 1;
+        #[cfg(feature = "cuda")]
+        if let Some(to) = self.lowering.as_deref_mut() {
+            return to.leaf(block, self.leaf, z, true);
+        }
         if self.skips(z) {
             return Ok(());
         }

@@ -161,3 +161,7 @@ fn frame(matrix: &IntervalMatrix) -> Option<(IntervalMatrix, IntervalMatrix)> {
     let unframe = frame.inverse_near(q)?;
     Some((frame, unframe))
 }
+
+#[cfg(test)]
+#[path = "aligned_tests.rs"]
+mod tests;

@@ -24,8 +24,15 @@ use crate::{FlowError, Result};
 ///
 /// and an error of half the threshold is taken for an explosion with probability 3e-3, which costs a
 /// little time. (Signs ±1 instead of normals would miss errors of two equal entries every sixteenth
-/// time, whatever their size.) What is guarded are inputs: nets with kinks, such as `relu`, can have
-/// another slope where an input comes back on the other side of one. A view without noise of its own has the same directions each time.
+/// time, whatever their size.) A view without noise of its own has the same directions each time.
+///
+/// What is guarded are inputs. A net with kinks, such as `relu`, has another slope where an input
+/// comes back on the other side of one, however small the error: of many samples and units a few may
+/// do so even by rounding, and each changes the gradient by its own part in it. Where inputs were kept
+/// whole (each of up to 8 numbers, of longer ones every √n-th) they take the place of what came back,
+/// so that errors do not add up: in a flow of 24 blocks on 64 numbers, trained until its inverse
+/// exploded, the gradient is off by 5e-4 of itself where such a unit counts most and by 4e-7
+/// elsewhere, and was off by up to 3e-3 without. Nets without kinks have no such jumps.
 ///
 /// ```
 /// use dfdx::prelude::Cpu;

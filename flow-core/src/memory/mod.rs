@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`Memory::Stored`] | every activation | nothing | the reference |
 //! | [`Memory::Recomputed`] | its input | the block | the same to the last bit |
-//! | [`Memory::Inverted`] | a fingerprint of its input | the input, by the inverse, and the block | as exact as the inverse, and guarded |
+//! | [`Memory::Inverted`] | a fingerprint of its input | the input, by the inverse, and the block | as exact as the guard's threshold and kinks of nets allow |
 //!
 //! A [`Guard`] watches over the inverse, and [`GuardReport`] says what it saw.
 
@@ -33,10 +33,12 @@ pub enum Memory {
     /// backward pass reconstructs the inputs by the inverse, block by block, compares them with the
     /// fingerprints under the default [`Guard`], and computes again what the inverse has lost. For
     /// that the forward pass also keeps the inputs of every √n-th block, where they are longer than
-    /// their fingerprints.
+    /// their fingerprints. Where an input was kept it takes the place of what came back, so that no
+    /// error adds up from there on.
     ///
-    /// Where samples have up to eight numbers the fingerprint is the input, and [`Recomputed`]
-    /// keeps no more, takes as long and is exact: there this mode serves to watch the inverse.
+    /// Where samples have up to eight numbers the fingerprint is the input: each block is inverted
+    /// from its true output, and the gradient is off by a rounding. But [`Recomputed`] keeps no more,
+    /// takes as long and is exact: there this mode serves to watch the inverse.
     ///
     /// [`Recomputed`]: Self::Recomputed
     ///

@@ -197,6 +197,21 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        passes: [flow_cuda::Slot; 2],
+        products: [flow_cuda::Slot; 2],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, passes, products)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.weights.lower_weights(to);
+    }
+
     fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
         let (last, hidden) = self.split();
         let mut below = pass.take_copy(input);
@@ -379,6 +394,10 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
         pass.give(by_tangent);
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "feed_forward_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "feed_forward_tests.rs"]

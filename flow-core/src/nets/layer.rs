@@ -310,6 +310,10 @@ impl Layer {
     }
 }
 
+#[cfg(feature = "cuda")]
+#[path = "layer_lowering.rs"]
+mod lowering;
+
 /// The window of a convolution of that odd kernel on images of those sides.
 pub(crate) fn window(kernel: usize, (height, width): (usize, usize)) -> crate::Result<Window> {
     if kernel.is_multiple_of(2) {

@@ -95,6 +95,28 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Records the net as kernels for a GPU, from `input` to `output`, and returns its product, which
+    /// reads `by_output` and overwrites `by_input`: rows of numbers in each.
+    ///
+    /// # Errors
+    /// [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu), as without code of its own.
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        [input, output]: [flow_cuda::Slot; 2],
+        [by_output, by_input]: [flow_cuda::Slot; 2],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        let _ = (input, output, by_output, by_input);
+        Err(to.unsupported(Some("its net")))
+    }
+
+    /// As [`Block::lower_weights`](crate::Block::lower_weights).
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        to.weights_on_cpu();
+    }
+
     /// All outputs on a box of inputs, with a bound of the Jacobian there by the inputs but the last
     /// `beside` of each pixel (the context).
     fn enclose(&self, state: &State<E>, input: &[Interval], beside: usize) -> Enclosure {

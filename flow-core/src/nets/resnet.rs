@@ -164,6 +164,21 @@ impl<E: Scalar> Conditioner<E> for ResNet {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        passes: [flow_cuda::Slot; 2],
+        products: [flow_cuda::Slot; 2],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, passes, products)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.weights.lower_weights(to);
+    }
+
     fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
         let weights = &self.weights;
         if pass.saving() {
@@ -234,6 +249,10 @@ impl<E: Scalar> Conditioner<E> for ResNet {
         Ok(())
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "resnet_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "resnet_tests.rs"]

@@ -42,6 +42,23 @@ impl Transform for Additive {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower<E: Scalar>(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        steered: crate::cuda::Steered,
+    ) -> crate::Result<Vec<flow_cuda::Op>> {
+        use flow_cuda::kernels::affine::{additive, additive_product};
+        use flow_cuda::kernels::rows::Rows;
+        let crate::cuda::Steered { moved, x, gradient, parameters, by_parameters } = steered;
+        to.record(additive(moved, x, parameters));
+        if !to.keeping() {
+            return Ok(Vec::new());
+        }
+        let by_parameters = Rows::new(by_parameters, parameters.width);
+        Ok(vec![additive_product(moved, gradient, by_parameters)])
+    }
+
     fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
         let value = if backwards { at - parameters[0] } else { at + parameters[0] };
         Bent { value, slope: Interval::point(1.0), by_parameters: vec![Interval::point(1.0)] }

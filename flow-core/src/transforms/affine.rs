@@ -191,6 +191,15 @@ impl Transform for Affine {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower<E: Scalar>(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        steered: crate::cuda::Steered,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        Ok(self.record(to, steered))
+    }
+
     fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
         let (g, steepness) = self.enclose_scale(parameters[0]);
         let value = if backwards { (at - parameters[1]) / g } else { at * g + parameters[1] };
@@ -198,6 +207,10 @@ impl Transform for Affine {
         Bent { value, slope: g, by_parameters: vec![x * steepness, Interval::point(1.0)] }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "affine_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ use crate::{LogDet, Result, Scalar};
 mod additive;
 mod affine;
 pub(crate) mod bins;
+#[cfg(feature = "cuda")]
+mod lowering;
 pub(crate) mod rational_quadratic;
 mod spline;
 pub(crate) mod spline_enclosure;
@@ -75,6 +77,20 @@ pub trait Transform: Send + Sync + 'static {
         gradient: &mut [E],
         log_det: &[E],
     );
+
+    /// Records the function as kernels for a GPU, and returns its product.
+    ///
+    /// # Errors
+    /// [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu), as without code of its own.
+    #[cfg(feature = "cuda")]
+    fn lower<E: Scalar>(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        steered: crate::cuda::Steered,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        let _ = steered;
+        Err(to.unsupported(Some("its transform")))
+    }
 
     /// The function on an interval of data, or of latents where it goes `backwards`.
     fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {

@@ -218,6 +218,15 @@ impl Transform for Spline {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower<E: Scalar>(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        steered: crate::cuda::Steered,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        Ok(self.record(to, steered))
+    }
+
     fn enclose(&self, at: Interval, parameters: &[Interval], backwards: bool) -> Bent {
         if !parameters.iter().all(|v| v.is_bounded()) {
             return Bent::unknown(parameters.len());
@@ -225,6 +234,10 @@ impl Transform for Spline {
         Knots::new(self.bins, self.bound, LEAST, parameters).enclose(at, backwards)
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "spline_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "spline_tests.rs"]

@@ -5,6 +5,17 @@ use super::Compiler;
 use crate::kernels::{Family, FAMILIES};
 use crate::{DeviceError, Result};
 
+/// The architectures of cards that NVRTC 12.8 compiles for, from Turing on.
+pub const ARCHITECTURES: [&str; 7] = [
+    "compute_75",
+    "compute_80",
+    "compute_86",
+    "compute_89",
+    "compute_90",
+    "compute_100",
+    "compute_120",
+];
+
 /// Compiled kernels on disk, by what they were compiled from and for.
 ///
 /// They lie in the folder that the environment's `FLOW_CUDA_CACHE` names, otherwise in `flow-cuda`
@@ -36,6 +47,8 @@ impl Cache {
     /// The kernels of a file for an architecture such as `compute_80`: kept ones, or compiled now and
     /// kept.
     ///
+    /// Without a compiler, those of an older architecture do.
+    ///
     /// # Errors
     /// Where they are not kept and cannot be compiled. A folder that cannot be written to is no error:
     /// they are compiled again the next time.
@@ -44,7 +57,11 @@ impl Cache {
         if let Ok(ptx) = fs::read_to_string(&path) {
             return Ok(ptx);
         }
-        let ptx = Compiler::new()?.compile(family, architecture)?;
+        let compiler = match Compiler::new() {
+            Ok(compiler) => compiler,
+            Err(missing) => return self.older(family, architecture).ok_or(missing),
+        };
+        let ptx = compiler.compile(family, architecture)?;
         let _ = self.keep(&path, &ptx);
         Ok(ptx)
     }
@@ -64,6 +81,14 @@ impl Cache {
             }
         }
         Ok(())
+    }
+
+    /// What was kept for an older architecture: a card runs that too.
+    fn older(&self, family: &Family, architecture: &str) -> Option<String> {
+        let number = |name: &str| name.strip_prefix("compute_")?.parse::<u32>().ok();
+        let card = number(architecture)?;
+        let older = ARCHITECTURES.iter().rev().filter(|name| number(name) < Some(card));
+        older.filter_map(|name| fs::read_to_string(self.path(family, name)).ok()).next()
     }
 
     fn path(&self, family: &Family, architecture: &str) -> PathBuf {
@@ -100,6 +125,8 @@ mod tests {
         let path = cache.path(&FAMILIES[0], "compute_80");
         cache.keep(&path, "kept").unwrap();
         assert_eq!(cache.ptx(&FAMILIES[0], "compute_80").unwrap(), "kept");
+        assert_eq!(cache.older(&FAMILIES[0], "compute_90").as_deref(), Some("kept"));
+        assert_eq!(cache.older(&FAMILIES[0], "compute_75"), None);
         assert_ne!(path, cache.path(&FAMILIES[0], "compute_90"));
         assert_ne!(path, cache.path(&FAMILIES[1], "compute_80"));
         fs::remove_dir_all(folder).unwrap();

@@ -17,7 +17,7 @@ use crate::{Area, Device, DeviceError, Kernel, Op, Result};
 mod cache;
 mod compiler;
 
-pub use cache::Cache;
+pub use cache::{Cache, ARCHITECTURES};
 pub use compiler::Compiler;
 
 // SAFETY: plain numbers in C's layout, the same as in `arguments.h`.
@@ -132,10 +132,6 @@ impl Device for Gpu {
         made.map_err(|error| self.short(4 * len, "memory of the GPU", error))
     }
 
-    fn len(&self, memory: &Self::Memory) -> usize {
-        memory.len()
-    }
-
     fn write(&self, memory: &mut Self::Memory, offset: usize, numbers: &[f32]) -> Result<()> {
         if numbers.is_empty() {
             return Ok(());
@@ -175,7 +171,7 @@ impl Device for Gpu {
         Self::Memory: 'm,
     {
         let lists = tables.device_ptr(&self.stream).0;
-        for op in ops {
+        for op in ops.iter().filter(|op| !op.launch.grid.contains(&0)) {
             let what = op.kernel.name;
             let arguments = Arguments::of(
                 op,

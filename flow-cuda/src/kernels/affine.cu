@@ -1,5 +1,7 @@
 // z = x·g(s) + t and z = x + t on some entries of each row. See affine.rs.
 
+// A row's parameters of one entry stand `step` numbers apart.
+
 // g, log g and d log g/ds.
 __device__ __forceinline__ void affine_scale(const Arguments& a, float s, float* g, float* log_g,
                                              float* slope) {
@@ -36,14 +38,15 @@ extern "C" __global__ void affine(Arguments a) {
     int row = i / n, k = i % n;
     float* v = a.at[0] + row * width + entries[k];
     float* theta = a.at[1] + row * parameters_width + 2 * places[k];
+    int step = a.size[8];
     float g, log_g, slope, before = *v;
     affine_scale(a, theta[0], &g, &log_g, &slope);
-    float after = inverse ? (before - theta[1]) / g : before * g + theta[1];
+    float after = inverse ? (before - theta[step]) / g : before * g + theta[step];
     *v = after;
     if (saves) {
         a.at[2][i] = inverse ? after : before;
         theta[0] = g;
-        theta[1] = slope;
+        theta[step] = slope;
     }
     if (inverse) log_g = -log_g;
     if (alone) {
@@ -61,16 +64,16 @@ extern "C" __global__ void affine_product(Arguments a) {
     if (i >= (unsigned)rows * n) return;
     int row = i / n, k = i % n;
     float* by = a.at[0] + row * width + entries[k];
-    int at = row * parameters_width + 2 * places[k];
-    float x = a.at[1][i], g = a.at[2][at], slope = a.at[2][at + 1], by_log = a.at[4][row];
+    int at = row * parameters_width + 2 * places[k], step = a.size[8];
+    float x = a.at[1][i], g = a.at[2][at], slope = a.at[2][at + step], by_log = a.at[4][row];
     float* by_theta = a.at[3] + at;
     if (inverse) {
         by_theta[0] = -(*by * x + by_log) * slope;
         *by /= g;
-        by_theta[1] = -*by;
+        by_theta[step] = -*by;
     } else {
         by_theta[0] = (*by * x * g + by_log) * slope;
-        by_theta[1] = *by;
+        by_theta[step] = *by;
         *by *= g;
     }
 }

@@ -39,6 +39,8 @@ pub struct Moved {
     pub places: Table,
     /// Latent to data.
     pub inverse: bool,
+    /// From one parameter of an entry to its next: 1 where they stand side by side.
+    pub step: usize,
 }
 
 impl Moved {
@@ -48,10 +50,11 @@ impl Moved {
     }
 
     pub(super) fn check(&self, x: Rows, parameters: Rows, each: usize) {
-        holds("x", x.slot, self.rows * x.width);
-        holds("the parameters", parameters.slot, self.rows * parameters.width);
-        reaches("x", self.entries, self.entries.len, x.width);
-        reaches("the parameters", self.places, self.entries.len, parameters.width / each);
+        let before = self.rows.saturating_sub(1);
+        let last = before * parameters.width + (self.places.end.max(1) - 1) * each;
+        holds("x", x.slot, before * x.width + self.entries.end);
+        holds("the parameters", parameters.slot, last + (each - 1) * self.step + 1);
+        reaches("the parameters", self.places, self.entries.len, usize::MAX);
     }
 
     pub(super) fn sizes(&self, x: Rows, parameters: Rows) -> [usize; 4] {
@@ -91,6 +94,7 @@ pub fn affine(scale: Scale, moved: Moved, x: Rows, parameters: Rows, left: Left)
             usize::from(moved.inverse),
             usize::from(left.kept.is_some()),
             usize::from(n == 1),
+            moved.step,
         ])
         .numbers(numbers)
 }
@@ -106,14 +110,14 @@ pub fn affine_product(
     by_log_det: Slot,
 ) -> Op {
     moved.check(gradient, parameters, 2);
-    holds("the gradient by the parameters", by_parameters, moved.rows * parameters.width);
+    moved.check(gradient, Rows::new(by_parameters, parameters.width), 2);
     holds("what was kept", kept, moved.count());
     holds("the gradient by log-determinants", by_log_det, moved.rows);
     let [rows, n, width, parameters_width] = moved.sizes(gradient, parameters);
     op(AFFINE_PRODUCT, moved.count())
         .slots([gradient.slot, kept, parameters.slot, by_parameters, by_log_det])
         .tables([moved.entries, moved.places])
-        .sizes([rows, n, width, parameters_width, 0, usize::from(moved.inverse)])
+        .sizes([rows, n, width, parameters_width, 0, usize::from(moved.inverse), 0, 0, moved.step])
 }
 
 /// `x + t`, or `x − t` for the inverse.

@@ -9,10 +9,13 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 pub mod affine;
 mod arguments;
 pub mod diagonal;
+pub mod linear;
 pub mod noise;
 pub mod optimizer;
 pub mod product;
 pub mod rows;
+pub mod spline;
+pub mod weights;
 
 pub(crate) use arguments::Arguments;
 
@@ -41,6 +44,9 @@ families! {
     DIAGONAL 3 "diagonal";
     NOISE 4 "noise";
     OPTIMIZER 5 "optimizer";
+    SPLINE 6 "spline";
+    LINEAR 7 "linear";
+    WEIGHTS 8 "weights";
 }
 
 impl Family {

@@ -15,6 +15,7 @@ extern "C" __global__ void product(Arguments a) {
     int right_row = a.size[5], right_column = a.size[6];
     int kind = a.size[7], flags = a.size[8], chunk = a.size[9];
     bool has_bias = flags & 1, has_slopes = flags & 2, has_factor = flags & 4, adds = flags & 8;
+    bool bias_by_row = flags & 16;
 
     int first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
     int from = blockIdx.z * chunk, to = min(from + chunk, k);
@@ -55,7 +56,7 @@ extern "C" __global__ void product(Arguments a) {
                 out[blockIdx.z * m * n + at] = v;
                 continue;
             }
-            if (has_bias) v += bias[column];
+            if (has_bias) v += bias[bias_by_row ? row : column];
             v = activation(kind, v, &slope);
             if (has_slopes) slopes[at] = slope;
             if (has_factor) v *= factor[at];

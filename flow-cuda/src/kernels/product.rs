@@ -1,6 +1,8 @@
 //! Matrix products with what stands beside them.
 
 use super::{holds, op, rows, together, PRODUCT};
+use std::ops::Range;
+
 use crate::plan::to_u32;
 use crate::{Kernel, Launch, Op, Recording, Slot};
 
@@ -12,29 +14,32 @@ pub struct Matrix {
     slot: Slot,
     rows: usize,
     columns: usize,
-    transposed: bool,
+    /// From row to row, and from column to column.
+    strides: (usize, usize),
 }
 
 impl Matrix {
     /// A matrix of those sides.
     pub fn new(slot: Slot, rows: usize, columns: usize) -> Self {
         holds("a matrix", slot, rows * columns);
-        Self { slot, rows, columns, transposed: false }
+        Self { slot, rows, columns, strides: (columns, 1) }
     }
 
     /// Its transpose.
     pub fn t(self) -> Self {
-        let Self { slot, rows, columns, transposed } = self;
-        Self { slot, rows: columns, columns: rows, transposed: !transposed }
+        let Self { slot, rows, columns, strides } = self;
+        Self { slot, rows: columns, columns: rows, strides: (strides.1, strides.0) }
     }
 
-    /// From row to row, and from column to column.
-    fn strides(self) -> (usize, usize) {
-        if self.transposed {
-            (1, self.rows)
-        } else {
-            (self.columns, 1)
+    /// Some rows of some columns.
+    pub fn part(self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows && columns.end <= self.columns, "a part of a matrix");
+        if rows.is_empty() || columns.is_empty() {
+            return Self { rows: rows.len(), columns: columns.len(), ..self };
         }
+        let start = rows.start * self.strides.0 + columns.start * self.strides.1;
+        let slot = self.slot.part(start, self.slot.len - start);
+        Self { slot, rows: rows.len(), columns: columns.len(), ..self }
     }
 }
 
@@ -57,6 +62,8 @@ pub enum Function {
 pub struct Epilogue {
     /// Added to every row.
     pub bias: Option<Slot>,
+    /// Added to every column instead.
+    pub bias_by_row: Option<Slot>,
     /// Then applied.
     pub function: Option<Function>,
     /// Where its slopes are written.
@@ -68,6 +75,11 @@ pub struct Epilogue {
 /// `out = f(left · right + bias) · factor`.
 pub fn product(out: Slot, left: Matrix, right: Matrix, epilogue: Epilogue) -> Op {
     record(out, left, right, epilogue, false, (1, left.columns))
+}
+
+/// `out += left · right`.
+pub fn add_into(out: Slot, left: Matrix, right: Matrix) -> Op {
+    record(out, left, right, Epilogue::default(), true, (1, left.columns))
 }
 
 /// `out += left · right`: the sum over a long inner side is cut into parts that are added in a fixed
@@ -98,16 +110,22 @@ fn record(
     let (m, n, k) = (left.rows, right.columns, left.columns);
     assert_eq!(k, right.rows, "the inner sides of a product");
     holds("a product", out, parts * m * n);
-    let Epilogue { bias, function, slopes, factor } = epilogue;
+    let Epilogue { bias, bias_by_row, function, slopes, factor } = epilogue;
+    assert!(bias.is_none() || bias_by_row.is_none(), "a bias by row and one by column");
     if let Some(bias) = bias {
         holds("a bias", bias, n);
+    }
+    if let Some(bias) = bias_by_row {
+        holds("a bias by row", bias, m);
     }
     for each in [slopes, factor].into_iter().flatten() {
         holds("what stands beside a product", each, m * n);
     }
-    let flags = [bias.is_some(), slopes.is_some(), factor.is_some(), adds];
+    let by_row = bias_by_row.is_some();
+    let bias = bias.or(bias_by_row);
+    let flags = [bias.is_some(), slopes.is_some(), factor.is_some(), adds, by_row];
     let flags = flags.iter().enumerate().map(|(i, &on)| usize::from(on) << i).sum();
-    let (left_strides, right_strides) = (left.strides(), right.strides());
+    let (left_strides, right_strides) = (left.strides, right.strides);
     let none = |slot: Option<Slot>| slot.unwrap_or(Slot::NONE);
     let mut op = op(KERNEL, m * n)
         .slots([left.slot, right.slot, out, none(bias), none(slopes), none(factor)])

@@ -42,6 +42,37 @@ extern "C" __global__ void accumulate(Arguments a) {
     a.at[0][row * into_width + to[j]] += sum;
 }
 
+// out[k, row] = x[row, from[k]]: as gather, unit by unit.
+extern "C" __global__ void gather_units(Arguments a) {
+    int rows = a.size[0], width = a.size[1], x_width = a.size[2], context_width = a.size[3];
+    unsigned i = THREAD;
+    if (i >= (unsigned)rows * width) return;
+    int row = i % rows, at = a.table[0][i / rows];
+    float v = 0.0f;
+    if (at >= 0) {
+        v = a.at[0][row * x_width + at];
+    } else if (at < -1) {
+        v = a.at[1][row * context_width - 2 - at];
+    }
+    a.at[2][i] = v;
+}
+
+// x[row, to[k]] = units[k, row].
+extern "C" __global__ void scatter_units(Arguments a) {
+    int rows = a.size[0], width = a.size[1], x_width = a.size[2];
+    unsigned i = THREAD;
+    if (i >= (unsigned)rows * width) return;
+    a.at[0][i % rows * x_width + a.table[0][i / rows]] = a.at[1][i];
+}
+
+// into[row, k] += units[k, row].
+extern "C" __global__ void add_units(Arguments a) {
+    int rows = a.size[0], width = a.size[1];
+    unsigned i = THREAD;
+    if (i >= (unsigned)rows * width) return;
+    a.at[0][i] += a.at[1][i % width * rows + i / width];
+}
+
 extern "C" __global__ void fill(Arguments a) {
     unsigned i = THREAD;
     if (i < (unsigned)a.size[0]) a.at[0][i] = a.number[0];
@@ -57,6 +88,21 @@ extern "C" __global__ void scaled_copy(Arguments a) {
 extern "C" __global__ void add_repeated(Arguments a) {
     unsigned i = THREAD;
     if (i < (unsigned)a.size[0]) a.at[0][i] += a.number[0] * a.at[1][i % a.size[1]];
+}
+
+// into[i] = f(from[i]), and the slopes.
+extern "C" __global__ void bend(Arguments a) {
+    unsigned i = THREAD;
+    if (i >= (unsigned)a.size[0]) return;
+    float slope;
+    a.at[0][i] = activation(a.size[1], a.at[1][i], &slope);
+    if (a.size[2]) a.at[2][i] = slope;
+}
+
+// into[i] *= by[i].
+extern "C" __global__ void multiply(Arguments a) {
+    unsigned i = THREAD;
+    if (i < (unsigned)a.size[0]) a.at[0][i] *= a.at[1][i];
 }
 
 // into[row] += constant + factor * the sum of v or v * v over the row, 32 lanes a row.

@@ -1,5 +1,6 @@
 //! Rows of numbers: brought together, put back, added up.
 
+use super::product::Function;
 use super::{apart, holds, op, reaches, together, ROWS};
 use crate::plan::to_u32;
 use crate::{Kernel, Launch, Op, Recording, Slot, Table};
@@ -7,9 +8,14 @@ use crate::{Kernel, Launch, Op, Recording, Slot, Table};
 const GATHER: Kernel = apart(ROWS, "gather");
 const SCATTER: Kernel = apart(ROWS, "scatter");
 const ACCUMULATE: Kernel = apart(ROWS, "accumulate");
+const GATHER_UNITS: Kernel = apart(ROWS, "gather_units");
+const SCATTER_UNITS: Kernel = apart(ROWS, "scatter_units");
+const ADD_UNITS: Kernel = apart(ROWS, "add_units");
 const FILL: Kernel = apart(ROWS, "fill");
 const SCALED_COPY: Kernel = apart(ROWS, "scaled_copy");
 const ADD_REPEATED: Kernel = apart(ROWS, "add_repeated");
+const BEND: Kernel = apart(ROWS, "bend");
+const MULTIPLY: Kernel = apart(ROWS, "multiply");
 const ADD_ROW_SUMS: Kernel = together(ROWS, "add_row_sums");
 const ADD_TOTAL: Kernel = apart(ROWS, "add_total");
 const NORMAL_PRODUCT: Kernel = apart(ROWS, "normal_product");
@@ -79,6 +85,27 @@ pub fn accumulate(
         .sizes([rows, pairs.len(), into.width, values.width])
 }
 
+/// As [`gather`], unit by unit: `out[k, row] = x[row, from[k]]`.
+pub fn gather_units(rows: usize, x: Rows, context: Rows, from: Table, out: Slot) -> Op {
+    let mut op = gather(rows, x, context, from, out);
+    op.kernel = GATHER_UNITS;
+    op
+}
+
+/// As [`scatter`], unit by unit: `x[row, to[k]] = units[k, row]`.
+pub fn scatter_units(rows: usize, x: Rows, to: Table, units: Slot) -> Op {
+    let mut op = scatter(rows, x, to, units);
+    op.kernel = SCATTER_UNITS;
+    op
+}
+
+/// `into[row, k] += units[k, row]`.
+pub fn add_units(rows: usize, into: Rows, units: Slot) -> Op {
+    let width = into.check("into", rows);
+    holds("the units", units, rows * width);
+    op(ADD_UNITS, rows * width).slots([into.slot, units]).sizes([rows, width])
+}
+
 /// Every number becomes `value`.
 pub fn fill(slot: Slot, value: f64) -> Op {
     op(FILL, slot.len).slots([slot]).sizes([slot.len]).numbers([value])
@@ -94,6 +121,25 @@ pub fn scaled_copy(into: Slot, from: Slot, factor: f64) -> Op {
 pub fn add_repeated(into: Slot, by: Slot, factor: f64) -> Op {
     holds("what is added", by, 1);
     op(ADD_REPEATED, into.len).slots([into, by]).sizes([into.len, by.len]).numbers([factor])
+}
+
+/// `into[i] = f(from[i])`, and the slopes where they are asked for.
+pub fn bend(into: Slot, from: Slot, function: Function, slopes: Option<Slot>) -> Op {
+    holds("what is bent", from, into.len);
+    if let Some(slopes) = slopes {
+        holds("the slopes", slopes, into.len);
+    }
+    op(BEND, into.len).slots([into, from, slopes.unwrap_or(Slot::NONE)]).sizes([
+        into.len,
+        function as usize,
+        usize::from(slopes.is_some()),
+    ])
+}
+
+/// `into[i] *= by[i]`.
+pub fn multiply(into: Slot, by: Slot) -> Op {
+    holds("what multiplies", by, into.len);
+    op(MULTIPLY, into.len).slots([into, by]).sizes([into.len])
 }
 
 /// What is added up of a row.

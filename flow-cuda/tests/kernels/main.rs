@@ -1,15 +1,15 @@
-//! The kernels, emulated, against plain Rust.
+//! The kernels against plain Rust: emulated, or on the card whose number the environment's `FLOW_GPU` is.
 
-use flow_cuda::{Area, Device, DeviceError, Emulated, Op, Recording, Slot};
+use flow_cuda::{Area, Device, DeviceError, Either, Emulated, Gpu, Op, Recording, Slot};
 
 mod nets;
 mod rows;
 mod training;
 mod transforms;
 
-/// Numbers on an emulated device while a plan is recorded.
+/// Numbers on a device while a plan is recorded.
 struct Trial {
-    device: Emulated,
+    device: Either<Gpu, Emulated>,
     recording: Recording,
     written: Vec<(Slot, Vec<f32>)>,
 }
@@ -17,8 +17,13 @@ struct Trial {
 impl Trial {
     /// None where the emulation was not built, after saying so.
     fn new() -> Option<Self> {
-        match Emulated::new() {
+        let device = match std::env::var("FLOW_GPU") {
+            Ok(number) => Gpu::new(number.parse().unwrap()).map(|gpu| Either::First(gpu.checked())),
+            Err(_) => Emulated::new().map(Either::Second),
+        };
+        match device {
             Ok(device) => Some(Self { device, recording: Recording::new(), written: Vec::new() }),
+            Err(error @ DeviceError::Missing { .. }) => panic!("{error}"),
             Err(error) => {
                 eprintln!("NOT TESTED: {error}");
                 None

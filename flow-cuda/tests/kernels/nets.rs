@@ -99,7 +99,7 @@ fn what_stands_beside_a_product() {
             bias: Some(beside),
             function: Some(function),
             slopes: Some(slopes),
-            factor: None,
+            ..Epilogue::default()
         };
         let only = Epilogue { factor: Some(by), ..Epilogue::default() };
         let ops = vec![product(out, a, b, epilogue), product(scaled, a, b, only)];

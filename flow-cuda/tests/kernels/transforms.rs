@@ -65,7 +65,7 @@ fn check_affine(scale: Scale, inverse: bool, moved: &[(usize, usize)]) {
     let entries = trial.recording.table(moved.iter().map(|m| m.0 as isize));
     let places = trial.recording.table(moved.iter().map(|m| m.1 as isize));
     let (x_rows, theta_rows) = (Rows::new(at, WIDTH), Rows::new(parameters, 6));
-    let parts = Moved { rows: ROWS, entries, places, inverse };
+    let parts = Moved { rows: ROWS, entries, places, inverse, step: 1 };
     let left = Left { kept: Some(kept), logs };
     let ops = vec![
         affine(scale, parts, x_rows, theta_rows, left),
@@ -119,7 +119,7 @@ fn translations_and_their_products() {
         let by_parameters = trial.put(&[0.0; ROWS * 3]);
         let entries = trial.recording.table([3, 1]);
         let places = trial.recording.table([0, 2]);
-        let moved = Moved { rows: ROWS, entries, places, inverse };
+        let moved = Moved { rows: ROWS, entries, places, inverse, step: 1 };
         let ops = vec![
             additive(moved, Rows::new(at, WIDTH), Rows::new(shifts, 3)),
             additive_product(moved, Rows::new(gradient, WIDTH), Rows::new(by_parameters, 3)),

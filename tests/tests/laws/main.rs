@@ -10,7 +10,8 @@
 //!   constants that hold for all weights against the Jacobian's singular values; and that the
 //!   compiler's facts are the blocks' own.
 //!
-//! A flow with a forward-only block has the laws of its one direction.
+//! A flow with a forward-only block has the laws of its one direction. Every row also runs on the
+//! emulated GPU, against the CPU: see [`device`].
 
 use flow_core::prelude::*;
 use flow_core::{Facts, LogDet};
@@ -21,17 +22,34 @@ use flow_tests::{Direction, Slopes, Subject};
 macro_rules! laws {
     ($($test:ident $(given $context:literal)? $(data $data:ident)? $(latents $latents:ident)?:
        { $($source:tt)* })*) => {$(
-        #[test]
-        fn $test() {
+        mod $test {
+            #[allow(unused_imports)]
+            use super::*;
+
             flow! { struct Row: $($source)* }
-            let cpu = dfdx::prelude::Cpu::default();
-            let double = Row::<f64>::build(&cpu, 3).expect("a flow");
-            let single = Row::<f32>::build(&cpu, 3).expect("a flow");
-            let inputs = [
-                (flow_tests::Direction::Forward, crate::bend!($($data)?)),
-                (flow_tests::Direction::Inverse, crate::bend!($($latents)?)),
-            ];
-            crate::check(subject!(double $(, $context)?), subject!(single $(, $context)?), &inputs);
+
+            fn inputs() -> [crate::Inputs; 2] {
+                [
+                    (flow_tests::Direction::Forward, crate::bend!($($data)?)),
+                    (flow_tests::Direction::Inverse, crate::bend!($($latents)?)),
+                ]
+            }
+
+            #[test]
+            fn laws_hold() {
+                let cpu = dfdx::prelude::Cpu::default();
+                let double = Row::<f64>::build(&cpu, 3).expect("a flow");
+                let single = Row::<f32>::build(&cpu, 3).expect("a flow");
+                crate::check(subject!(double $(, $context)?), subject!(single $(, $context)?), &inputs());
+            }
+
+            #[cfg(feature = "cuda-emulation")]
+            #[test]
+            fn on_a_gpu() {
+                let cpu = dfdx::prelude::Cpu::default();
+                let flow = Row::<f32>::build(&cpu, 3).expect("a flow");
+                crate::device::check(module_path!(), subject!(flow $(, $context)?), &inputs());
+            }
         }
     )*};
 }
@@ -76,6 +94,8 @@ type Inputs = (Direction, fn(f64) -> f64);
 mod autoregressive;
 mod continuous;
 mod couplings;
+#[cfg(feature = "cuda-emulation")]
+mod device;
 mod elementary;
 mod elementwise;
 mod flows;

@@ -9,8 +9,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.workspace.trail.again.last().is_some_and(|(at, _)| *at == place)
     }
 
+    pub(super) fn copy_at(&self, place: usize) -> Option<&[E]> {
+        self.workspace.trail.copies.last().filter(|(at, _)| *at == place).map(|(_, copy)| &**copy)
+    }
+
     pub(super) fn forget_copy(&mut self, place: usize) {
-        if self.workspace.trail.copies.last().is_some_and(|(at, _)| *at == place) {
+        if self.copy_at(place).is_some() {
             if let Some((_, copy)) = self.workspace.trail.copies.pop() {
                 self.give(copy);
             }

@@ -72,16 +72,18 @@ impl<'a, E: Scalar> Pass<'a, E> {
         let (guard, place) = (inverting.guard, inverting.place(self.leaf));
         let Some((kept, size)) = self.workspace.trail.fingerprints.pop() else {
             // Nobody watches.
-            return self.undo(block, x);
+            self.undo(block, x)?;
+            return self.save_after(block, x);
         };
         if !self.has_again(place) {
             let worst = match self.workspace.trail.switched {
                 true => None,
                 false => match self.try_to_undo(block, x, &kept, guard)? {
                     None => {
+                        self.correct(place, &kept, size, x);
                         self.give(kept);
                         self.forget_copy(place);
-                        return Ok(());
+                        return self.save_after(block, x);
                     }
                     worst => worst,
                 },
@@ -119,7 +121,6 @@ impl<'a, E: Scalar> Pass<'a, E> {
     ) -> Result<Option<Worst>> {
         let saved = self.workspace.saved();
         let refused = self.undo(block, x).is_err();
-        self.saving = false;
         let found = self.fingerprint(x);
         let mut norms = self.take(self.rows);
         let size = x.len() / self.rows;
@@ -148,7 +149,18 @@ impl<'a, E: Scalar> Pass<'a, E> {
         Ok(Some(worst))
     }
 
-    /// The block's input from its output, in place, with what its product needs saved.
+    /// Puts the input itself, where it was kept, in the place of what came back: so that no error
+    /// adds up beyond here.
+    fn correct(&self, place: usize, kept: &[E], size: usize, x: &mut [E]) {
+        if size <= fingerprint::WHOLE {
+            x.copy_from_slice(kept);
+        } else if let Some(copy) = self.copy_at(place) {
+            x.copy_from_slice(copy);
+        }
+    }
+
+    /// The block's input from its output, in place; where the block saves alike in both directions,
+    /// with what its product needs saved.
     fn undo<B: Block<E>>(&mut self, block: &B, x: &mut [E]) -> Result<()> {
         let backwards = self.backwards();
         let mut log_det = self.take_zeroed(self.rows);
@@ -160,13 +172,18 @@ impl<'a, E: Scalar> Pass<'a, E> {
         };
         self.saving = false;
         self.give(log_det);
-        undone?;
-        if !B::SAVES_ALIKE {
-            let mut input = self.take_copy(x);
-            self.run_saving(block, backwards, &mut input)?;
-            self.give(input);
+        undone
+    }
+
+    /// Saves what the block's product needs, where undoing it has not.
+    fn save_after<B: Block<E>>(&mut self, block: &B, x: &[E]) -> Result<()> {
+        if B::SAVES_ALIKE {
+            return Ok(());
         }
-        Ok(())
+        let mut input = self.take_copy(x);
+        let ran = self.run_saving(block, self.backwards(), &mut input);
+        self.give(input);
+        ran
     }
 
     /// Runs a block once more on its input, this time saving.

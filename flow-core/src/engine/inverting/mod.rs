@@ -13,7 +13,6 @@ mod trail;
 
 use super::pass::Pass;
 use crate::memory::Guard;
-use crate::pattern::matches;
 use crate::{Item, Result, Scalar};
 
 pub(crate) use trail::{Exploded, Trail};
@@ -60,11 +59,6 @@ impl<E: Scalar> Inverting<'_, E> {
 
     /// The block as it stands in the source, or its path.
     fn name(&self, leaf: usize) -> String {
-        let path = &self.leaves[leaf];
-        let item = self
-            .items
-            .iter()
-            .find(|item| matches(item.path, path) || matches(&format!("{}.*", item.path), path));
-        item.map_or_else(|| "the block".into(), |item| format!("`{}`", item.text))
+        Item::text_at(self.items, &self.leaves[leaf])
     }
 }

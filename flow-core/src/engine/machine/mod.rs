@@ -25,7 +25,7 @@ use spare::Spare;
 pub(crate) use run::Kept;
 
 /// What a pass computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Direction {
     /// Data to latent; a row's number is its log-determinant.
     Forward,
@@ -129,6 +129,18 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
 
     pub(crate) fn state(&self) -> &State<E> {
         &self.state
+    }
+
+    /// The weights, to hold on to.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn shared_state(&self) -> Arc<State<E>> {
+        self.state.clone()
+    }
+
+    /// The distribution of latents.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn base(&self) -> &A::Base {
+        &self.base
     }
 
     /// Changes weights or buffers, and brings what depends on them up to date. Where that fails,

@@ -19,6 +19,10 @@ mod activations;
 mod cotangents;
 mod degrees;
 mod enclosure;
+#[cfg(feature = "cuda")]
+mod lowering;
+#[cfg(feature = "cuda")]
+mod sequential;
 
 pub(crate) use activations::Activations;
 pub(crate) use enclosure::Enclosed;

@@ -1,0 +1,372 @@
+//! A flow on a device.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
+use flow_cuda::kernels::noise::stream as noise_stream;
+use flow_cuda::kernels::optimizer::STEP;
+use flow_cuda::Device;
+
+use super::plans::{record, Drawn, Recorded, LOAD, PASS, PRODUCT, UPDATE};
+use super::store::{Key, Store};
+use super::training::Update;
+use crate::engine::{check, read, Direction, Machine};
+use crate::{Architecture, Context, Event, Flow, FlowError, Invertible, Noise, Result, Vector};
+
+type Batch<V, N> = Tensor<<V as Event>::Batch<N>, f32, Cpu>;
+type Row<N> = Tensor<(N,), f32, Cpu>;
+
+/// A flow whose numbers are on a device, with the weights that it had when it was brought there.
+pub struct OnDevice<A: Architecture<f32>, D: Device> {
+    machine: Machine<A, f32>,
+    store: Mutex<Store<D>>,
+    trainable: Vec<std::ops::Range<usize>>,
+    update: Option<Update>,
+}
+
+/// The gradients of a pass on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceGradients {
+    /// By the pass's input, row after row.
+    pub input: Vec<f32>,
+    /// By the context, row after row.
+    pub context: Vec<f32>,
+    /// By the parameters, in the order of [`Flow::parameters`].
+    pub parameters: Vec<f32>,
+}
+
+impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
+    /// The flow on a device, with its weights of now.
+    ///
+    /// # Errors
+    /// [`FlowError::NotOnGpu`] for a block whose forward direction has no kernels yet, and what the
+    /// device reports, such as too little memory. A block that is not initialised.
+    pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
+        let machine = self.machine().clone();
+        record(&machine, Direction::Forward, 1, (false, false), None)?;
+        let store = Mutex::new(Store::new(device, machine.state())?);
+        let trainable = self.trainable().to_vec();
+        Ok(OnDevice { machine, store, trainable, update: None })
+    }
+}
+
+impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
+    /// Data to latents: `(z, log |det ∂z/∂x|)`.
+    ///
+    /// # Errors
+    /// Non-finite or no rows; a conditional flow, which wants [`forward_given`](Self::forward_given);
+    /// what the device reports.
+    pub fn forward<N: Dim>(&self, x: Batch<A::Event, N>) -> Result<(Batch<A::Latent, N>, Row<N>)> {
+        self.map::<A::Event, A::Latent, N>(Direction::Forward, x, &[])
+    }
+
+    /// Latents to data: `(x, log |det ∂x/∂z|)`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and a block whose inverse has no kernels yet.
+    pub fn inverse<N: Dim>(&self, z: Batch<A::Latent, N>) -> Result<(Batch<A::Event, N>, Row<N>)>
+    where
+        A: Invertible,
+    {
+        self.map::<A::Latent, A::Event, N>(Direction::Inverse, z, &[])
+    }
+
+    /// `log p(x)` of each row in nats.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn log_prob<N: Dim>(&self, x: Batch<A::Event, N>) -> Result<Row<N>> {
+        let rows = A::Event::rows(x.shape());
+        let x = read(x, "batch", A::Event::SHAPE.size())?;
+        let (_, numbers) = self.run(Direction::LogProb, &x, &[])?;
+        tensor(numbers, (rows,))
+    }
+
+    /// `rows` samples: those that the flow gives on the CPU with the same noise, but for rounding.
+    ///
+    /// # Errors
+    /// Where `rows` is 0, or as [`inverse`](Self::inverse).
+    pub fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Batch<A::Event, usize>>
+    where
+        A: Invertible,
+    {
+        let (x, _) = self.draw(rows, noise)?;
+        tensor(x, A::Event::batch(rows))
+    }
+
+    /// `rows` samples and their log-probabilities.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn sample_with_log_prob(
+        &self,
+        rows: usize,
+        noise: &mut Noise,
+    ) -> Result<(Batch<A::Event, usize>, Row<usize>)>
+    where
+        A: Invertible,
+    {
+        let (x, log_prob) = self.draw(rows, noise)?;
+        Ok((tensor(x, A::Event::batch(rows))?, tensor(log_prob, (rows,))?))
+    }
+
+    /// [`forward`](Self::forward) of a conditional flow, with one context row for each.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and another number of context rows.
+    pub fn forward_given<const C: usize, N: Dim, M: Dim>(
+        &self,
+        x: Batch<A::Event, N>,
+        context: Tensor<(M, Const<C>), f32, Cpu>,
+    ) -> Result<(Batch<A::Latent, N>, Row<N>)>
+    where
+        A: Architecture<f32, Context = Vector<C>>,
+    {
+        let context = read(context, "context", C)?;
+        self.map::<A::Event, A::Latent, N>(Direction::Forward, x, &context)
+    }
+
+    /// [`inverse`](Self::inverse) of a conditional flow.
+    ///
+    /// # Errors
+    /// As [`forward_given`](Self::forward_given).
+    pub fn inverse_given<const C: usize, N: Dim, M: Dim>(
+        &self,
+        z: Batch<A::Latent, N>,
+        context: Tensor<(M, Const<C>), f32, Cpu>,
+    ) -> Result<(Batch<A::Event, N>, Row<N>)>
+    where
+        A: Architecture<f32, Context = Vector<C>> + Invertible,
+    {
+        let context = read(context, "context", C)?;
+        self.map::<A::Latent, A::Event, N>(Direction::Inverse, z, &context)
+    }
+
+    /// A pass on plain rows, data to latent or, `backwards`, latent to data: the rows' images and
+    /// their log-determinants. `context` is empty where the flow has none.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn map_rows(
+        &self,
+        backwards: bool,
+        x: &[f32],
+        context: &[f32],
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        check(x, "batch", A::Event::SHAPE.size())?;
+        let direction = if backwards { Direction::Inverse } else { Direction::Forward };
+        self.run(direction, x, context)
+    }
+
+    /// The gradients of `Σ cotangent · output + Σ by_log_det · log_det` of a pass on plain rows, data
+    /// to latent or, `backwards`, latent to data. `context` is empty where the flow has none.
+    ///
+    /// # Errors
+    /// Wrong lengths, and as the pass.
+    pub fn gradients(
+        &self,
+        backwards: bool,
+        x: &[f32],
+        context: &[f32],
+        cotangent: &[f32],
+        by_log_det: &[f32],
+    ) -> Result<DeviceGradients> {
+        let direction = if backwards { Direction::Inverse } else { Direction::Forward };
+        check(x, "batch", A::Event::SHAPE.size())?;
+        let rows = self.rows(x, context)?;
+        for (what, numbers, expected) in [
+            ("the cotangent", cotangent, x.len()),
+            ("the gradient by log-determinants", by_log_det, rows),
+        ] {
+            if numbers.len() != expected {
+                let found = numbers.len();
+                return Err(FlowError::Length { what: what.into(), found, expected });
+            }
+        }
+        self.with(direction, rows, (true, false), |store, key| {
+            store.start(key, x, context)?;
+            store.run(key, PASS)?;
+            let Recorded { places, by_output, .. } = *store.recorded(key);
+            store.write(key, by_output, cotangent)?;
+            store.write(key, places.by_log_det, by_log_det)?;
+            store.run(key, PRODUCT)?;
+            let input = store.read(key, places.gradient.slot)?;
+            let context = store.read(key, places.context_gradient.slot)?;
+            let parameters = self.finished(store)?;
+            Ok(DeviceGradients { input, context, parameters })
+        })
+    }
+
+    /// Brings the weights back to the flow that was brought to the device.
+    ///
+    /// # Errors
+    /// Where `flow` has other parameters, weights that its blocks cannot take, and what the device
+    /// reports.
+    pub fn to_cpu(&self, flow: &mut Flow<A, f32, Cpu>) -> Result<()> {
+        let (parameters, _) = self.lock().weights()?;
+        flow.change(|values| {
+            let expected = values.parameters.len();
+            if parameters.len() != expected {
+                let found = parameters.len();
+                return Err(FlowError::Length { what: "the parameters".into(), found, expected });
+            }
+            values.parameters.copy_from_slice(&parameters);
+            Ok(())
+        })
+    }
+
+    pub(super) fn machine(&self) -> &Machine<A, f32> {
+        &self.machine
+    }
+
+    /// The parts of the parameters that a training moves.
+    pub(super) fn trainable(&self) -> &[std::ops::Range<usize>] {
+        &self.trainable
+    }
+
+    /// Prepares for a training on `data`.
+    pub(super) fn begin(&mut self, update: Update, data: &[f32]) -> Result<()> {
+        self.lock().begin(update.len(), data)?;
+        self.update = Some(update);
+        Ok(())
+    }
+
+    /// A step of a training on the rows of those numbers.
+    pub(super) fn update(&mut self, order: &[usize], numbers: [f32; STEP]) -> Result<()> {
+        let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
+        let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
+        let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
+            let Recorded { order, on_cpu, .. } = *store.recorded(key);
+            store.write(key, order, &bits)?;
+            store.write_optimizer(slot, &numbers)?;
+            for part in [LOAD, PASS, PRODUCT] {
+                store.run(key, part)?;
+            }
+            if !on_cpu {
+                store.run(key, UPDATE)?;
+                return Ok(None);
+            }
+            let gradient = self.finished(store)?;
+            store.set_gradient(&gradient)?;
+            store.run(key, UPDATE)?;
+            Ok(Some(store.weights()?.0))
+        })?;
+        if let Some(parameters) = changed {
+            self.machine.step(|values| values.copy_from_slice(&parameters))?;
+            let state = self.machine.shared_state();
+            self.lock().set_weights(&state.values.parameters, &state.derived)?;
+        }
+        Ok(())
+    }
+
+    /// The loss of the last step.
+    pub(super) fn last_loss(&self) -> Result<f32> {
+        let slot = self.update.as_ref().map(Update::loss);
+        let Some(slot) = slot else { return Ok(f32::NAN) };
+        Ok(self.lock().read_optimizer(slot)?[0])
+    }
+
+    /// The gradient by the parameters, that by derived values carried on to them on the CPU.
+    fn finished(&self, store: &Store<D>) -> Result<Vec<f32>> {
+        let (mut gradient, by_derived) = store.gradients()?;
+        let mut state = self.machine.state().clone();
+        (state.values.parameters, state.derived) = store.weights()?;
+        self.machine.blocks().finish(&state, &by_derived, &mut gradient)?;
+        Ok(gradient)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Store<D>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples of the base brought through the inverse, with their log-probabilities.
+    fn draw(&self, rows: usize, noise: &mut Noise) -> Result<(Vec<f32>, Vec<f32>)> {
+        if rows == 0 {
+            return Err(FlowError::EmptyBatch { what: "sample".into() });
+        }
+        let noise = noise.split();
+        self.with(Direction::Inverse, rows, (false, true), |store, key| {
+            let Recorded { output, places, drawn, .. } = *store.recorded(key);
+            let mut log_prob = vec![0.0; rows];
+            if let Some(Drawn { stream, .. }) = drawn {
+                store.write(key, stream, &noise_stream(noise.key(), 0))?;
+            } else {
+                let z = self.machine.sample_base(rows, &noise, 1.0, Some(&mut log_prob));
+                store.start(key, &z, &[])?;
+            }
+            store.run(key, PASS)?;
+            if let Some(Drawn { log_prob: slot, .. }) = drawn {
+                log_prob = store.read(key, slot)?;
+            }
+            let log_det = store.read(key, places.log_det)?;
+            log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
+            Ok((store.read(key, output)?, log_prob))
+        })
+    }
+
+    fn map<From: Event, To: Event, N: Dim>(
+        &self,
+        direction: Direction,
+        x: Batch<From, N>,
+        context: &[f32],
+    ) -> Result<(Batch<To, N>, Row<N>)> {
+        let rows = From::rows(x.shape());
+        let x = read(x, "batch", From::SHAPE.size())?;
+        let (z, log_det) = self.run(direction, &x, context)?;
+        Ok((tensor(z, To::batch(rows))?, tensor(log_det, (rows,))?))
+    }
+
+    /// A pass on plain rows: its output, and each row's number.
+    fn run(
+        &self,
+        direction: Direction,
+        x: &[f32],
+        context: &[f32],
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let rows = self.rows(x, context)?;
+        self.with(direction, rows, (false, false), |store, key| {
+            store.start(key, x, context)?;
+            store.run(key, PASS)?;
+            let Recorded { output, places, .. } = *store.recorded(key);
+            Ok((store.read(key, output)?, store.read(key, places.log_det)?))
+        })
+    }
+
+    /// How many rows there are, where the context has as many.
+    fn rows(&self, x: &[f32], context: &[f32]) -> Result<usize> {
+        let (size, expected) = (A::Event::SHAPE.size(), A::Context::SIZE);
+        let rows = x.len() / size;
+        if !x.len().is_multiple_of(size) {
+            let (found, expected) = (x.len(), x.len().next_multiple_of(size));
+            return Err(FlowError::Length { what: "the batch".into(), found, expected });
+        }
+        if expected > 0 && context.is_empty() {
+            return Err(FlowError::MissingContext { flow: A::NAME.into(), expected });
+        }
+        if context.len() != rows * expected {
+            let context_rows = context.len() / expected.max(1);
+            return Err(FlowError::ContextRows { rows, context_rows });
+        }
+        Ok(rows)
+    }
+
+    fn with<R>(
+        &self,
+        direction: Direction,
+        rows: usize,
+        (keeping, drawing): (bool, bool),
+        job: impl FnOnce(&mut Store<D>, Key) -> Result<R>,
+    ) -> Result<R> {
+        let mut store = self.lock();
+        let key = Key { direction, rows, keeping, drawing };
+        let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
+        store
+            .prepare(key, || record(&self.machine, direction, rows, (keeping, drawing), update))?;
+        job(&mut store, key)
+    }
+}
+
+fn tensor<S: dfdx::prelude::Shape>(numbers: Vec<f32>, shape: S) -> Result<Tensor<S, f32, Cpu>> {
+    let made = Cpu::default().try_tensor_from_vec(numbers, shape);
+    made.map_err(|error| FlowError::Gradient(error.to_string()))
+}

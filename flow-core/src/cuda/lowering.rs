@@ -1,0 +1,293 @@
+//! What a block sees while it is recorded as kernels.
+
+use std::sync::Arc;
+
+use flow_cuda::kernels::affine::Moved;
+use flow_cuda::kernels::rows::{
+    accumulate, add_column_products, add_repeated, add_total, fill, Rows, Vectors,
+};
+use flow_cuda::{Area, Op, Recording, Slot, Table};
+
+use crate::engine::{Buffers, Derived, Parameter, State};
+use crate::{Block, FlowError, Item, Result, Scalar};
+
+/// Records one pass of a flow and its product as kernels, block by block.
+///
+/// A row of [`x`](Self::x) keeps its numbers in place: each block changes the `entries` that it is
+/// given, and its product changes the same entries of [`gradient`](Self::gradient).
+#[derive(Debug)]
+pub struct Lowering<E> {
+    state: Arc<State<E>>,
+    items: &'static [Item],
+    leaves: Arc<Vec<String>>,
+    leaf: usize,
+    rows: usize,
+    keeping: bool,
+    places: Places,
+    recording: Recording,
+    ops: Vec<Op>,
+    products: Vec<Vec<Op>>,
+    weights: WeightOps,
+}
+
+/// What depends on the weights alone.
+#[derive(Debug, Default)]
+pub(crate) struct WeightOps {
+    /// From parameters to derived values.
+    pub(crate) prepare: Vec<Op>,
+    /// From the gradient by derived values to that by parameters.
+    pub(crate) finish: Vec<Op>,
+    /// Some blocks have no kernels for that.
+    pub(crate) on_cpu: bool,
+}
+
+/// Where the rows of a pass lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    pub(crate) x: Rows,
+    pub(crate) log_det: Slot,
+    pub(crate) context: Rows,
+    pub(crate) gradient: Rows,
+    pub(crate) by_log_det: Slot,
+    pub(crate) context_gradient: Rows,
+}
+
+/// A transform of some entries of each row, with the parameters that a net wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Steered {
+    /// The entries, where their parameters stand, and the direction.
+    pub moved: Moved,
+    /// The numbers that are changed, and the gradient by them.
+    pub x: Rows,
+    /// See `x`.
+    pub gradient: Rows,
+    /// The net's output, row after row.
+    pub parameters: Rows,
+    /// Where the product writes the gradient by it; zero where no parameter is read.
+    pub by_parameters: Slot,
+}
+
+impl<E: Scalar> Lowering<E> {
+    /// A pass over `rows` rows of `size` numbers with `context` numbers beside each; `keeping` where
+    /// a product will follow.
+    pub(crate) fn new(
+        state: Arc<State<E>>,
+        items: &'static [Item],
+        leaves: Arc<Vec<String>>,
+        [rows, size, context]: [usize; 3],
+        keeping: bool,
+    ) -> Self {
+        let mut recording = Recording::new();
+        let mut room = |width: usize, wanted: bool| {
+            let len = if wanted { rows * width } else { 0 };
+            Rows::new(recording.frame(len), width)
+        };
+        let places = Places {
+            x: room(size, true),
+            log_det: room(1, true).slot,
+            context: room(context, true),
+            gradient: room(size, keeping),
+            by_log_det: room(1, keeping).slot,
+            context_gradient: room(context, keeping),
+        };
+        Self {
+            state,
+            items,
+            leaves,
+            leaf: 0,
+            rows,
+            keeping,
+            places,
+            recording,
+            ops: Vec::new(),
+            products: Vec::new(),
+            weights: WeightOps::default(),
+        }
+    }
+
+    /// Records one block. `x` holds the places of its numbers.
+    pub(crate) fn leaf<B: Block<E>>(
+        &mut self,
+        block: &B,
+        leaf: usize,
+        x: &mut [E],
+        backwards: bool,
+    ) -> Result<()> {
+        self.leaf = leaf;
+        let mut entries: Vec<usize> = x.iter().map(|v| v.as_f64() as usize).collect();
+        let product = block.lower(self, &mut entries, backwards)?;
+        x.iter_mut().zip(entries).for_each(|(v, entry)| *v = E::of(entry as f64));
+        self.products.push(product);
+        if self.keeping {
+            block.lower_weights(self);
+        }
+        self.recording.reuse(0);
+        Ok(())
+    }
+
+    /// What was recorded: index lists and memory, the pass, the products of its blocks in the order
+    /// in which they run, and what is done to weights.
+    pub(crate) fn finish(self) -> (Recording, Vec<Op>, Vec<Op>, WeightOps) {
+        let products = self.products.into_iter().rev().flatten().collect();
+        (self.recording, self.ops, products, self.weights)
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        self.places
+    }
+
+    /// Rows of the batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether a product follows.
+    pub fn keeping(&self) -> bool {
+        self.keeping
+    }
+
+    /// The flow's numbers while it is recorded. What is read here, and not by a kernel, must not
+    /// change in training.
+    pub fn state(&self) -> &State<E> {
+        &self.state
+    }
+
+    /// The batch, which blocks change in place.
+    pub fn x(&self) -> Rows {
+        self.places.x
+    }
+
+    /// Each row's log-determinant, to which blocks add.
+    pub fn log_det(&self) -> Slot {
+        self.places.log_det
+    }
+
+    /// The context, row after row.
+    pub fn context(&self) -> Rows {
+        self.places.context
+    }
+
+    /// The gradient by the batch, which products change in place.
+    pub fn gradient(&self) -> Rows {
+        self.places.gradient
+    }
+
+    /// The gradient by each row's log-determinant.
+    pub fn by_log_det(&self) -> Slot {
+        self.places.by_log_det
+    }
+
+    /// The gradient by the context, to which products add.
+    pub fn context_gradient(&self) -> Rows {
+        self.places.context_gradient
+    }
+
+    /// Records a kernel of the pass.
+    pub fn record(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    /// Records a kernel that derives values from the parameters.
+    pub fn prepare(&mut self, op: Op) {
+        self.weights.prepare.push(op);
+    }
+
+    /// Records a kernel that carries a gradient by derived values on to parameters.
+    pub fn finish_weights(&mut self, op: Op) {
+        self.weights.finish.push(op);
+    }
+
+    /// Says that the block derives values in a way that has no kernels: a training then does that for
+    /// the whole flow on the CPU.
+    pub fn weights_on_cpu(&mut self) {
+        self.weights.on_cpu = true;
+    }
+
+    /// Adds `factor · Σ values` to every row's log-determinant, and returns the product, which adds to
+    /// `by_values`.
+    pub fn constant_log_det(&mut self, values: Slot, by_values: Slot, factor: f64) -> Vec<Op> {
+        self.record(add_total(self.log_det(), values, factor));
+        if !self.keeping {
+            return Vec::new();
+        }
+        let total = self.scratch(1);
+        let all = Vectors { count: self.rows, features: 1, pixels: 1 };
+        let by_log_det = Rows::new(self.by_log_det(), 1);
+        let mut ops = vec![fill(total, 0.0)];
+        let recording = &mut self.recording;
+        ops.extend(add_column_products(recording, total, all, by_log_det, None, None, factor));
+        ops.push(add_repeated(by_values, total, 1.0));
+        ops
+    }
+
+    /// Index lists and memory.
+    pub fn recording(&mut self) -> &mut Recording {
+        &mut self.recording
+    }
+
+    /// An index list.
+    pub fn table(&mut self, indices: impl IntoIterator<Item = usize>) -> Table {
+        self.recording.table(indices.into_iter().map(|i| i as isize))
+    }
+
+    /// Memory that lasts until the block's product, where there is one.
+    pub fn keep(&mut self, len: usize) -> Slot {
+        if self.keeping {
+            self.recording.frame(len)
+        } else {
+            self.recording.scratch(len)
+        }
+    }
+
+    /// Memory that lasts while the block's pass runs, or while its product runs.
+    pub fn scratch(&mut self, len: usize) -> Slot {
+        self.recording.scratch(len)
+    }
+
+    /// Where a parameter's numbers lie.
+    pub fn parameter(&self, slot: &Parameter) -> Slot {
+        Slot::new(Area::Parameters, slot.0.start, slot.0.len())
+    }
+
+    /// Where a buffer's numbers lie.
+    pub fn buffer(&self, slot: &Buffers) -> Slot {
+        Slot::new(Area::Buffers, slot.0.start, slot.0.len())
+    }
+
+    /// Where derived values lie.
+    pub fn derived(&self, slot: &Derived) -> Slot {
+        Slot::new(Area::Derived, slot.0.start, slot.0.len())
+    }
+
+    /// Where a parameter's gradient is added.
+    pub fn parameter_gradient(&self, slot: &Parameter) -> Slot {
+        Slot::new(Area::Gradient, slot.0.start, slot.0.len())
+    }
+
+    /// Where a derived value's gradient is added.
+    pub fn derived_gradient(&self, slot: &Derived) -> Slot {
+        Slot::new(Area::DerivedGradient, slot.0.start, slot.0.len())
+    }
+
+    /// `into[row, entry] += Σ values[row, place]`, for a product.
+    pub fn accumulate(&mut self, into: Rows, values: Rows, pairs: &[(usize, Vec<usize>)]) -> Op {
+        accumulate(&mut self.recording, self.rows, into, values, pairs)
+    }
+
+    /// Where the block stands that is recorded now.
+    pub fn path(&self) -> &str {
+        self.leaves.get(self.leaf).map_or("base", String::as_str)
+    }
+
+    /// The base distribution is recorded now.
+    pub(crate) fn at_base(&mut self) {
+        self.leaf = self.leaves.len();
+    }
+
+    /// An error that names the block, or the part of it, that has no kernels yet.
+    pub fn unsupported(&self, part: Option<&str>) -> FlowError {
+        let path = self.path().to_owned();
+        let block = Item::text_at(self.items, &path);
+        FlowError::NotOnGpu { block, path, part: part.map(str::to_owned) }
+    }
+}

@@ -1,0 +1,43 @@
+//! Flows on a GPU.
+//!
+//! [`Flow::on`](crate::Flow::on) brings a flow to a [`Device`]: a [`Gpu`], or its emulation. Its
+//! blocks are lowered to a plan of kernels once for each number of rows, and parameters, data and
+//! what a pass keeps stay there. Blocks that only move numbers, such as permutations and `squeeze`,
+//! cost nothing: those after them read where the numbers are.
+//!
+//! ```no_run
+//! use dfdx::prelude::*;
+//! use flow_core::cuda::Gpu;
+//! use flow_core::prelude::*;
+//!
+//! flow! {
+//!     struct Tiny: Vector<2> {
+//!         affine_coupling(net = mlp([64, 64], relu));
+//!         affine_coupling(net = mlp([64, 64], relu));
+//!     }
+//! }
+//!
+//! let cpu = dfdx::prelude::Cpu::default();
+//! let flow = Tiny::<f32>::build(&cpu, 0)?;
+//! let on_gpu = flow.on(Gpu::new(0)?)?;
+//! let x = cpu.tensor([[0.5, -1.0], [2.0, 0.0]]);
+//! let (z, log_det) = on_gpu.forward(x)?;
+//! # Ok::<(), FlowError>(())
+//! ```
+//!
+//! Blocks whose kernels are not written yet are an error that names them,
+//! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu).
+
+mod flow;
+mod lowering;
+mod plans;
+mod store;
+mod training;
+
+#[cfg(feature = "cuda-emulation")]
+pub use flow_cuda::Emulated;
+pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Slot, ARCHITECTURES};
+
+pub use flow::{DeviceGradients, OnDevice};
+pub use lowering::{Lowering, Steered};
+pub use training::Training;

@@ -1,0 +1,177 @@
+//! The memories of a flow on a device, and the plans that run there.
+
+use std::collections::HashMap;
+
+use flow_cuda::{Area, Device, Plan, Slot};
+
+use super::plans::Recorded;
+use crate::engine::{Direction, State};
+use crate::Result;
+
+/// Which plan: its direction and its rows, and whether its product is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) direction: Direction,
+    pub(super) rows: usize,
+    pub(super) keeping: bool,
+    /// Its input is drawn on the device.
+    pub(super) drawing: bool,
+}
+
+/// A device with the weights of a flow, and its plans so far.
+pub(super) struct Store<D: Device> {
+    device: D,
+    parameters: D::Memory,
+    buffers: D::Memory,
+    derived: D::Memory,
+    gradient: D::Memory,
+    derived_gradient: D::Memory,
+    /// An optimiser's memory and its data, while there is a training.
+    optimizer: D::Memory,
+    data: D::Memory,
+    lens: [usize; 2],
+    plans: HashMap<Key, Ready<D>>,
+}
+
+/// A plan with memories of its own.
+struct Ready<D: Device> {
+    plan: Plan,
+    recorded: Recorded,
+    frame: D::Memory,
+    scratch: D::Memory,
+    tables: D::Tables,
+}
+
+impl<D: Device> Store<D> {
+    pub(super) fn new(device: D, state: &State<f32>) -> Result<Self> {
+        let put = |numbers: &[f32]| -> Result<D::Memory> {
+            let mut memory = device.memory(numbers.len())?;
+            device.write(&mut memory, 0, numbers)?;
+            Ok(memory)
+        };
+        let lens = [state.values.parameters.len(), state.derived.len()];
+        Ok(Self {
+            parameters: put(&state.values.parameters)?,
+            buffers: put(&state.values.buffers)?,
+            derived: put(&state.derived)?,
+            gradient: device.memory(lens[0])?,
+            derived_gradient: device.memory(lens[1])?,
+            optimizer: device.memory(0)?,
+            data: device.memory(0)?,
+            lens,
+            device,
+            plans: HashMap::new(),
+        })
+    }
+
+    /// Makes room for a plan where it is not there yet.
+    pub(super) fn prepare(
+        &mut self,
+        key: Key,
+        record: impl FnOnce() -> Result<(Plan, Recorded)>,
+    ) -> Result<()> {
+        if self.plans.contains_key(&key) {
+            return Ok(());
+        }
+        let (plan, recorded) = record()?;
+        let frame = self.device.memory(plan.frame_len())?;
+        let scratch = self.device.memory(plan.scratch_len())?;
+        let tables = self.device.tables(plan.tables())?;
+        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables });
+        Ok(())
+    }
+
+    /// Where the rows of a plan lie that was prepared.
+    pub(super) fn recorded(&self, key: Key) -> &Recorded {
+        &self.plans[&key].recorded
+    }
+
+    /// Brings a batch to the device.
+    pub(super) fn start(&mut self, key: Key, x: &[f32], context: &[f32]) -> Result<()> {
+        let places = self.recorded(key).places;
+        self.write(key, places.x.slot, x)?;
+        self.write(key, places.context.slot, context)
+    }
+
+    /// Writes to a plan's frame.
+    pub(super) fn write(&mut self, key: Key, slot: Slot, numbers: &[f32]) -> Result<()> {
+        let Self { device, plans, .. } = self;
+        if let Some(ready) = plans.get_mut(&key) {
+            device.write(&mut ready.frame, slot.offset, numbers)?;
+        }
+        Ok(())
+    }
+
+    /// Reads from a plan's frame.
+    pub(super) fn read(&self, key: Key, slot: Slot) -> Result<Vec<f32>> {
+        let mut numbers = vec![0.0; slot.len];
+        self.device.read(&self.plans[&key].frame, slot.offset, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// The gradients by parameters and by derived values.
+    pub(super) fn gradients(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let [mut parameters, mut derived] = self.lens.map(|len| vec![0.0; len]);
+        self.device.read(&self.gradient, 0, &mut parameters)?;
+        self.device.read(&self.derived_gradient, 0, &mut derived)?;
+        Ok((parameters, derived))
+    }
+
+    /// Brings data to the device, makes room for an optimiser, and forgets plans that know of neither.
+    pub(super) fn begin(&mut self, optimizer: usize, data: &[f32]) -> Result<()> {
+        self.plans.retain(|key, _| key.direction != Direction::LogProb || !key.keeping);
+        self.optimizer = self.device.memory(optimizer)?;
+        self.data = self.device.memory(data.len())?;
+        self.device.write(&mut self.data, 0, data)?;
+        Ok(())
+    }
+
+    /// Writes to the optimiser's memory.
+    pub(super) fn write_optimizer(&mut self, slot: Slot, numbers: &[f32]) -> Result<()> {
+        Ok(self.device.write(&mut self.optimizer, slot.offset, numbers)?)
+    }
+
+    /// Reads from the optimiser's memory.
+    pub(super) fn read_optimizer(&self, slot: Slot) -> Result<Vec<f32>> {
+        let mut numbers = vec![0.0; slot.len];
+        self.device.read(&self.optimizer, slot.offset, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// Parameters and derived values as they are on the device.
+    pub(super) fn weights(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let [mut parameters, mut derived] = self.lens.map(|len| vec![0.0; len]);
+        self.device.read(&self.parameters, 0, &mut parameters)?;
+        self.device.read(&self.derived, 0, &mut derived)?;
+        Ok((parameters, derived))
+    }
+
+    /// Replaces both.
+    pub(super) fn set_weights(&mut self, parameters: &[f32], derived: &[f32]) -> Result<()> {
+        self.device.write(&mut self.parameters, 0, parameters)?;
+        Ok(self.device.write(&mut self.derived, 0, derived)?)
+    }
+
+    /// Replaces the gradient by the parameters.
+    pub(super) fn set_gradient(&mut self, gradient: &[f32]) -> Result<()> {
+        Ok(self.device.write(&mut self.gradient, 0, gradient)?)
+    }
+
+    /// Runs a part of a plan.
+    pub(super) fn run(&self, key: Key, part: usize) -> Result<()> {
+        let Ready { plan, frame, scratch, tables, .. } = &self.plans[&key];
+        let mut memory = |area| match area {
+            Area::Parameters => Some(&self.parameters),
+            Area::Buffers => Some(&self.buffers),
+            Area::Derived => Some(&self.derived),
+            Area::Gradient => Some(&self.gradient),
+            Area::DerivedGradient => Some(&self.derived_gradient),
+            Area::Frame => Some(frame),
+            Area::Scratch => Some(scratch),
+            Area::Optimizer => Some(&self.optimizer),
+            Area::Data => Some(&self.data),
+        };
+        self.device.run(&plan.parts()[part], &mut memory, tables)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Training on a device.
+
+use flow_cuda::kernels::optimizer::{adam, clip_factor, Adam as Rule, STEP};
+use flow_cuda::kernels::rows::{add_column_products, fill, Rows as Numbers, Vectors};
+use flow_cuda::kernels::weights::take_rows;
+use flow_cuda::{Area, Device, Op, Recording, Slot};
+
+use super::flow::OnDevice;
+use super::lowering::Places;
+use crate::train::{Clip, Optimizer, Place, Rows};
+use crate::{Architecture, Context, Event, FlowError, Result};
+
+/// A training of a flow by its likelihood, on the device: parameters, gradients, moments and data
+/// stay there. A step sends the numbers of its rows and three more, and brings nothing back.
+///
+/// Made by [`OnDevice::train`].
+pub struct Training<'f, A: Architecture<f32>, D: Device> {
+    flow: &'f mut OnDevice<A, D>,
+    rule: Rule,
+    /// What an update takes away of the weights beside the gradient, times the rate.
+    decay: f64,
+    rate: f64,
+    place: Place,
+    rows: usize,
+    steps: u64,
+}
+
+/// What an update is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    pub(super) rule: Rule,
+    pub(super) clip: Option<f64>,
+    pub(super) trainable: Vec<std::ops::Range<usize>>,
+    /// Numbers in all parameters, and rows of data.
+    pub(super) parameters: usize,
+    pub(super) data: usize,
+}
+
+impl Update {
+    /// The optimiser's memory: both moments, the numbers of a step, the clip's factor and the loss.
+    fn moments(&self) -> [Slot; 2] {
+        let count = self.parameters;
+        [0, count].map(|start| Slot::new(Area::Optimizer, start, count))
+    }
+
+    pub(super) fn numbers(&self) -> Slot {
+        Slot::new(Area::Optimizer, 2 * self.parameters, STEP + 2)
+    }
+
+    pub(super) fn loss(&self) -> Slot {
+        self.numbers().part(STEP + 1, 1)
+    }
+
+    /// Numbers of the optimiser's memory.
+    pub(super) fn len(&self) -> usize {
+        2 * self.parameters + STEP + 2
+    }
+
+    /// Brings the chosen rows of the data to their places.
+    pub(super) fn load(&self, places: &Places, order: Slot) -> Vec<Op> {
+        let rows = order.len;
+        let Places { x, context, by_log_det, .. } = *places;
+        let data = Slot::new(Area::Data, 0, self.data * x.width);
+        let beside = Slot::new(Area::Data, data.len, self.data * context.width);
+        let mut ops = vec![take_rows(x.slot, data, order), fill(by_log_det, -1.0 / rows as f64)];
+        if context.width > 0 {
+            ops.push(take_rows(context.slot, beside, order));
+        }
+        ops
+    }
+
+    /// The loss, and the parameters' step by their gradient.
+    pub(super) fn step(&self, recording: &mut Recording, places: &Places) -> Vec<Op> {
+        let (numbers, rows) = (self.numbers(), places.log_det.len);
+        let all = Vectors { count: rows, features: 1, pixels: 1 };
+        let (loss, factor) = (self.loss(), -1.0 / rows as f64);
+        let log_prob = Numbers::new(places.log_det, 1);
+        let mut ops = vec![fill(loss, 0.0)];
+        ops.extend(add_column_products(recording, loss, all, log_prob, None, None, factor));
+        let part = |area, range: &std::ops::Range<usize>| Slot::new(area, range.start, range.len());
+        let clip = self.clip.map(|limit| {
+            let factor = numbers.part(STEP, 1);
+            let parts: Vec<Slot> =
+                self.trainable.iter().map(|range| part(Area::Gradient, range)).collect();
+            ops.extend(clip_factor(recording, factor, &parts, limit));
+            factor
+        });
+        for range in &self.trainable {
+            let [parameters, gradient] = [Area::Parameters, Area::Gradient].map(|a| part(a, range));
+            let moments = self.moments().map(|m| m.part(range.start, range.len()));
+            let step = numbers.part(0, STEP);
+            ops.push(adam(self.rule, parameters, gradient, moments, step, clip));
+        }
+        ops
+    }
+}
+
+impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
+    /// Starts a training on `data`, whose rows go to the device once, in batches of `batch` rows:
+    /// those that [`Trainer`](crate::Trainer) takes with the same `seed`.
+    ///
+    /// # Errors
+    /// An optimiser other than `Adam` and `AdamW`; data of another width or without rows; a flow that
+    /// has no kernels yet, or too little memory on the device.
+    pub fn train(
+        &mut self,
+        optimizer: impl Into<Optimizer>,
+        clip: Option<Clip>,
+        data: &Rows<f32>,
+        batch: usize,
+        seed: u64,
+    ) -> Result<Training<'_, A, D>> {
+        let optimizer = optimizer.into();
+        let (rule, rate, decay) = match optimizer {
+            Optimizer::Adam(a) => (
+                Rule { betas: a.betas, epsilon: a.epsilon, weight_decay: a.weight_decay },
+                a.learning_rate,
+                0.0,
+            ),
+            Optimizer::AdamW(a) => (
+                Rule { betas: a.betas, epsilon: a.epsilon, weight_decay: 0.0 },
+                a.learning_rate,
+                a.weight_decay,
+            ),
+            other => {
+                let expected = "Adam or AdamW on a GPU";
+                return Err(FlowError::option("the optimiser", other.name(), expected));
+            }
+        };
+        let clip = match clip {
+            None => None,
+            Some(Clip::Norm(limit)) if limit > 0.0 => Some(limit),
+            Some(other) => {
+                let expected = "Clip::Norm above 0 on a GPU";
+                return Err(FlowError::option("clip", format!("{other:?}"), expected));
+            }
+        };
+        let widths = [A::Event::SHAPE.size(), A::Context::SIZE];
+        let found = [data.width(), data.context_width()];
+        for ((what, expected), found) in ["a row", "a row's context"].iter().zip(widths).zip(found)
+        {
+            if found != expected {
+                return Err(FlowError::Length { what: (*what).into(), found, expected });
+            }
+        }
+        if data.is_empty() || batch == 0 {
+            return Err(FlowError::EmptyBatch { what: "training data or batch".into() });
+        }
+        let update = Update {
+            rule,
+            clip,
+            trainable: self.trainable().to_vec(),
+            parameters: self.machine().state().values.parameters.len(),
+            data: data.len(),
+        };
+        self.begin(update, &[data.values(), data.context_values()].concat())?;
+        Ok(Training {
+            rule,
+            decay,
+            rate,
+            place: Place::new(seed, batch.min(data.len())),
+            rows: data.len(),
+            steps: 0,
+            flow: self,
+        })
+    }
+}
+
+impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
+    /// One step on the next batch. At the end of an epoch a batch may be smaller, and the rows are
+    /// shuffled anew.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn step(&mut self) -> Result<()> {
+        if self.place.choose(self.rows).is_empty() {
+            (self.place.epoch, self.place.batch) = (self.place.epoch + 1, 0);
+        }
+        let order: Vec<usize> = self.place.choose(self.rows).to_vec();
+        self.place.batch += 1;
+        self.steps += 1;
+        let keep = 1.0 - self.rate * self.decay;
+        let numbers = self.rule.step(self.rate, self.steps, keep);
+        self.flow.update(&order, numbers)
+    }
+
+    /// The mean negative log-likelihood of the last step's batch, before that step: waits for it.
+    ///
+    /// # Errors
+    /// [`FlowError::Diverged`] where it is not finite, and what the device reports.
+    pub fn loss(&self) -> Result<f64> {
+        let loss = f64::from(self.flow.last_loss()?);
+        if loss.is_finite() {
+            return Ok(loss);
+        }
+        Err(FlowError::Diverged {
+            step: self.steps,
+            loss,
+            origin: "on a GPU it is not known in which block".into(),
+            help: "lower the learning rate, or clip the gradients' norm".into(),
+        })
+    }
+
+    /// The step size from now on, for a schedule.
+    pub fn set_learning_rate(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+}
