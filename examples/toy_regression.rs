@@ -117,9 +117,7 @@ fn main() -> Result {
         curves(folder.join(file), what, ["step", "log10"], &all)
     };
     draw("loss.png", "mean squared error of the regression", |found| &found.loss)?;
-    draw("reconstruction.png", "largest error of a point after F⁻¹(F(x))", |found| {
-        &found.error
-    })?;
+    draw("reconstruction.png", "largest error of a reconstructed point", |found| &found.error)?;
     draw("condition.png", "largest condition number of a Jacobian", |found| &found.condition)?;
     println!("wrote loss.png, reconstruction.png and condition.png to {}", folder.display());
     Ok(())

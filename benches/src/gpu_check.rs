@@ -6,12 +6,24 @@
 //! gpu-check --fill FOLDER            compiles all kernels to a cache that needs no compiler
 //! ```
 
+use std::process::ExitCode;
+
 use flow_benches::{load, NAMES};
 use flow_core::cuda::{Cache, Device, Either, Emulated, Gpu, ARCHITECTURES};
 
 type Failure = Box<dyn std::error::Error>;
 
-fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
+    match check() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [option, folder] = &arguments[..] {
         if option == "--fill" {

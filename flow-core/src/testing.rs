@@ -4,6 +4,11 @@ use crate::engine::{Builder, Direction, Machine};
 use crate::{Architecture, Block, Facts, Memory, Noise, Pass, Result, Setup, State, Unconditional};
 use crate::{Item, LogDet, Values, Vector};
 
+#[path = "testing_boxes.rs"]
+mod boxes;
+
+use boxes::mean_values;
+
 /// Makes the block under test; a plain function so that a type can carry it.
 pub(crate) trait Make<const D: usize, const C: usize>: Send + Sync + 'static {
     type Block: Block<f64>;
@@ -124,6 +129,11 @@ where
                 round_trip(&machine, direction, &x, &context);
             }
             log_det(&machine, direction, &x, &context, rows.min(2), D);
+            let exact =
+                direction == Direction::Forward || machine.blocks().facts().analytic_inverse;
+            if C == 0 && rows == 3 && exact {
+                mean_values(&machine, direction, &x);
+            }
             let inverts = machine.blocks().facts().memory_saving;
             let modes = [Memory::Stored, Memory::Recomputed, Memory::Inverted];
             for memory in modes.into_iter().take(2 + usize::from(inverts)) {

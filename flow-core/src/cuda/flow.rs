@@ -4,10 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
 use flow_cuda::kernels::noise::stream as noise_stream;
-use flow_cuda::kernels::optimizer::STEP;
 use flow_cuda::Device;
 
-use super::plans::{record, Drawn, Recorded, LOAD, PASS, PRODUCT, UPDATE};
+use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::training::Update;
 use crate::engine::{check, read, Direction, Machine};
@@ -18,10 +17,10 @@ type Row<N> = Tensor<(N,), f32, Cpu>;
 
 /// A flow whose numbers are on a device, with the weights that it had when it was brought there.
 pub struct OnDevice<A: Architecture<f32>, D: Device> {
-    machine: Machine<A, f32>,
+    pub(super) machine: Machine<A, f32>,
     store: Mutex<Store<D>>,
-    trainable: Vec<std::ops::Range<usize>>,
-    update: Option<Update>,
+    pub(super) trainable: Vec<std::ops::Range<usize>>,
+    pub(super) update: Option<Update>,
 }
 
 /// The gradients of a pass on a device.
@@ -215,59 +214,8 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         })
     }
 
-    pub(super) fn machine(&self) -> &Machine<A, f32> {
-        &self.machine
-    }
-
-    /// The parts of the parameters that a training moves.
-    pub(super) fn trainable(&self) -> &[std::ops::Range<usize>] {
-        &self.trainable
-    }
-
-    /// Prepares for a training on `data`.
-    pub(super) fn begin(&mut self, update: Update, data: &[f32]) -> Result<()> {
-        self.lock().begin(update.len(), data)?;
-        self.update = Some(update);
-        Ok(())
-    }
-
-    /// A step of a training on the rows of those numbers.
-    pub(super) fn update(&mut self, order: &[usize], numbers: [f32; STEP]) -> Result<()> {
-        let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
-        let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
-        let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
-            let Recorded { order, on_cpu, .. } = *store.recorded(key);
-            store.write(key, order, &bits)?;
-            store.write_optimizer(slot, &numbers)?;
-            for part in [LOAD, PASS, PRODUCT] {
-                store.run(key, part)?;
-            }
-            if !on_cpu {
-                store.run(key, UPDATE)?;
-                return Ok(None);
-            }
-            let gradient = self.finished(store)?;
-            store.set_gradient(&gradient)?;
-            store.run(key, UPDATE)?;
-            Ok(Some(store.weights()?.0))
-        })?;
-        if let Some(parameters) = changed {
-            self.machine.step(|values| values.copy_from_slice(&parameters))?;
-            let state = self.machine.shared_state();
-            self.lock().set_weights(&state.values.parameters, &state.derived)?;
-        }
-        Ok(())
-    }
-
-    /// The loss of the last step.
-    pub(super) fn last_loss(&self) -> Result<f32> {
-        let slot = self.update.as_ref().map(Update::loss);
-        let Some(slot) = slot else { return Ok(f32::NAN) };
-        Ok(self.lock().read_optimizer(slot)?[0])
-    }
-
     /// The gradient by the parameters, that by derived values carried on to them on the CPU.
-    fn finished(&self, store: &Store<D>) -> Result<Vec<f32>> {
+    pub(super) fn finished(&self, store: &Store<D>) -> Result<Vec<f32>> {
         let (mut gradient, by_derived) = store.gradients()?;
         let mut state = self.machine.state().clone();
         (state.values.parameters, state.derived) = store.weights()?;
@@ -275,7 +223,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         Ok(gradient)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Store<D>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Store<D>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -350,7 +298,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         Ok(rows)
     }
 
-    fn with<R>(
+    pub(super) fn with<R>(
         &self,
         direction: Direction,
         rows: usize,

@@ -7,6 +7,8 @@ use flow_cuda::{Area, Device, Op, Recording, Slot};
 
 use super::flow::OnDevice;
 use super::lowering::Places;
+use super::plans::{Recorded, LOAD, PASS, PRODUCT, UPDATE};
+use crate::engine::Direction;
 use crate::train::{Clip, Optimizer, Place, Rows};
 use crate::{Architecture, Context, Event, FlowError, Result};
 
@@ -149,8 +151,8 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let update = Update {
             rule,
             clip,
-            trainable: self.trainable().to_vec(),
-            parameters: self.machine().state().values.parameters.len(),
+            trainable: self.trainable.clone(),
+            parameters: self.machine.state().values.parameters.len(),
             data: data.len(),
         };
         self.begin(update, &[data.values(), data.context_values()].concat())?;
@@ -163,6 +165,48 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             steps: 0,
             flow: self,
         })
+    }
+
+    /// Prepares for a training on `data`.
+    fn begin(&mut self, update: Update, data: &[f32]) -> Result<()> {
+        self.lock().begin(update.len(), data)?;
+        self.update = Some(update);
+        Ok(())
+    }
+
+    /// A step of a training on the rows of those numbers.
+    fn update(&mut self, order: &[usize], numbers: [f32; STEP]) -> Result<()> {
+        let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
+        let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
+        let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
+            let Recorded { order, on_cpu, .. } = *store.recorded(key);
+            store.write(key, order, &bits)?;
+            store.write_optimizer(slot, &numbers)?;
+            for part in [LOAD, PASS, PRODUCT] {
+                store.run(key, part)?;
+            }
+            if !on_cpu {
+                store.run(key, UPDATE)?;
+                return Ok(None);
+            }
+            let gradient = self.finished(store)?;
+            store.set_gradient(&gradient)?;
+            store.run(key, UPDATE)?;
+            Ok(Some(store.weights()?.0))
+        })?;
+        if let Some(parameters) = changed {
+            self.machine.step(|values| values.copy_from_slice(&parameters))?;
+            let state = self.machine.shared_state();
+            self.lock().set_weights(&state.values.parameters, &state.derived)?;
+        }
+        Ok(())
+    }
+
+    /// The loss of the last step.
+    fn last_loss(&self) -> Result<f32> {
+        let slot = self.update.as_ref().map(Update::loss);
+        let Some(slot) = slot else { return Ok(f32::NAN) };
+        Ok(self.lock().read_optimizer(slot)?[0])
     }
 }
 

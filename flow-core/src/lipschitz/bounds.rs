@@ -64,6 +64,16 @@ impl Bound {
 /// How much a block can amplify a small change in each direction: natural logarithms of upper
 /// bounds of the norms of its Jacobian and of its inverse's, at the points that a
 /// [`Probe`](super::Probe) stands for.
+///
+/// ```
+/// use flow_core::lipschitz::Amplification;
+///
+/// // A map that doubles everything, and one that halves it.
+/// let (double, halve) = (Amplification::certified(2.0, 0.5), Amplification::certified(0.5, 2.0));
+/// let both = double.then(halve);
+/// assert!(both.forward.abs() < 1e-12 && both.inverse.abs() < 1e-12);
+/// assert_eq!(double.turned(), halve);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Amplification {
     /// Of the forward direction.
@@ -175,6 +185,32 @@ pub struct BlockBound {
 }
 
 /// Upper bounds of how much a flow and its inverse can amplify a change.
+///
+/// ```
+/// use dfdx::prelude::*;
+/// use flow_core::lipschitz::{Kind, Region, Scope, Way};
+/// use flow_core::prelude::*;
+///
+/// flow! {
+///     struct Pair: Vector<2> {
+///         affine_coupling(keep = first, net = mlp([8], tanh, zero_init = false));
+///         affine_coupling(keep = second, net = mlp([8], tanh, zero_init = false));
+///     }
+/// }
+///
+/// let flow = Pair::<f32>::build(&Cpu::default(), 0)?;
+/// let bounds = flow.bilipschitz(&Region::cube(-1e-3, 1e-3))?;
+/// // A Lipschitz constant on the box, and what the inverse does to errors at its points' images.
+/// assert_eq!((bounds.forward.scope, bounds.inverse.scope), (Scope::Local, Scope::Pointwise));
+/// assert_eq!((bounds.forward.kind, bounds.forward.way), (Kind::Certified, Way::Whole));
+/// // The inverse undoes what the flow does, so that neither can shrink everything by more.
+/// assert!(bounds.least_inverse() <= bounds.inverse.value());
+/// let product: f64 = bounds.blocks.iter().map(|block| block.own.forward).sum();
+/// assert!(bounds.forward.log <= product + 1e-9);
+/// // Couplings have a bound on boxes alone.
+/// assert!(!flow.bilipschitz(&Region::everything())?.forward.exists());
+/// # Ok::<(), FlowError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
     /// Of the forward direction, data to latent.

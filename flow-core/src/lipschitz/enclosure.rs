@@ -5,6 +5,15 @@ use super::{up, Interval};
 
 /// The outputs of a net on a box of inputs, with a bound of its Jacobian there by the features that
 /// it sees (not the context).
+///
+/// ```
+/// use flow_core::lipschitz::Enclosure;
+///
+/// // Two outputs, of which only the Lipschitz constant is known, scaled by 0.5 and 4.
+/// let net = Enclosure::unknown(2, 3.0);
+/// assert!((12.0..12.1).contains(&net.norm(&[0.5, 4.0])));
+/// assert!(!net.output[0].is_bounded());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Enclosure {
     /// Every output that a row can have.

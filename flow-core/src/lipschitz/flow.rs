@@ -48,6 +48,25 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
 
     /// [`bilipschitz`](Self::bilipschitz) of a flow that is given a context of that region.
     ///
+    /// ```
+    /// use dfdx::prelude::*;
+    /// use flow_core::lipschitz::Region;
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! {
+    ///     struct Steered: Vector<2> given Vector<1> {
+    ///         affine_coupling(net = mlp([8], tanh, zero_init = false));
+    ///         affine_coupling(net = mlp([8], tanh, zero_init = false));
+    ///     }
+    /// }
+    ///
+    /// let flow = Steered::<f32>::build(&Cpu::default(), 0)?;
+    /// let of_contexts = |region| flow.bilipschitz_given(&Region::cube(-0.1, 0.1), &region);
+    /// let (one, some) = (of_contexts(Region::cube(0.5, 0.5))?, of_contexts(Region::cube(0.0, 1.0))?);
+    /// assert!(one.forward.value() <= some.forward.value());
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`bilipschitz`](Self::bilipschitz), or a region of contexts that does not fit.
     pub fn bilipschitz_given(&self, region: &Region, contexts: &Region) -> Result<Bounds> {

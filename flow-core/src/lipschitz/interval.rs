@@ -5,6 +5,16 @@
 //! platform's does; their intervals go that far outward.
 
 /// All numbers from `low` to `high`; the ends may be infinite.
+///
+/// ```
+/// use flow_core::lipschitz::Interval;
+///
+/// let x = Interval::new(-1.0, 2.0);
+/// let y = (x.square() + Interval::point(0.1)).sqrt();
+/// // Every number that x can be leads into y, and rounding with it.
+/// assert!([-1.0_f64, 0.0, 1.5, 2.0].iter().all(|x| y.contains((x * x + 0.1).sqrt())));
+/// assert!(y.low > 0.316 && y.high < 2.025);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// The least of them.

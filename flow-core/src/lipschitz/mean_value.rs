@@ -56,6 +56,20 @@ impl Cell {
 ///
 /// All Jacobians at points of the box, and at a kink those on either side, make such a J: a mean of
 /// them is the one between two points, and intervals hold means.
+///
+/// ```
+/// use flow_core::lipschitz::{Cell, Interval, IntervalMatrix, MeanValue};
+///
+/// // x² − x on [0, 0.1]: its slopes there are 2x − 1.
+/// let cell = Cell::around(vec![Interval::new(0.0, 0.1)]);
+/// let c = Interval::point(cell.centre[0]);
+/// let slopes = IntervalMatrix::from_intervals(1, 1, &[Interval::new(-1.0, -0.8)]);
+/// let map = MeanValue { centre: vec![c.square() - c], jacobian: slopes };
+/// let image = map.image(&cell)[0];
+/// assert!(image.contains(0.0) && image.contains(-0.09));
+/// // Taken by itself, each x of the difference could be another.
+/// assert!(image.high - image.low < 0.11);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeanValue {
     /// What the centre can become.

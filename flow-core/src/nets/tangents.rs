@@ -68,3 +68,41 @@ impl Tangents {
         MeanValue { centre, jacobian: self.rows.taken(&by_input, &all).t() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An activation on values that are known to an interval even at the centre: what it makes of
+    /// every value there lies in its row, and its slopes make every difference.
+    #[test]
+    fn activations_hold_what_any_values_become() {
+        use Activation::*;
+        for activation in [Relu, Elu, LeakyRelu, Tanh, Swish, Gelu, Softplus] {
+            let exact = |v: f64| activation.enclose(Interval::point(v)).0;
+            for (centre, by) in [(-1.3, 0.7), (0.0, 2.0), (0.4, -1.0), (2.4, 0.3)] {
+                let (value, slope) =
+                    (Interval::new(centre - 0.2, centre + 0.1), Interval::new(by, by + 0.5));
+                let mut at = Tangents {
+                    offsets: IntervalMatrix::column(&[Interval::new(-0.5, 1.0)]).t(),
+                    rows: IntervalMatrix::from_intervals(2, 1, &[value, slope]),
+                };
+                at.bend(activation);
+                let (found, slopes) = (at.rows.entry(0, 0), at.rows.entry(1, 0));
+                for v in [value.low, centre, value.high] {
+                    let here = exact(v);
+                    assert!(found.low <= here.low && here.high <= found.high, "{activation:?}");
+                    for (offset, slope) in [(-0.5, by), (1.0, by + 0.5), (1.0, by), (0.1, by + 0.2)]
+                    {
+                        let moved = exact(v + offset * slope) - here;
+                        let held = slopes * Interval::point(offset) + Interval::new(-1e-12, 1e-12);
+                        assert!(
+                            held.low <= moved.high && moved.low <= held.high,
+                            "{activation:?} at {v}: {moved:?} is not in {held:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -45,6 +45,21 @@ where
 }
 
 /// What a [`report`] measures, and on how much.
+///
+/// ```
+/// use dfdx::prelude::*;
+/// use flow_core::prelude::*;
+/// use flow_core::stability::Examination;
+///
+/// flow! { struct Turn: Vector<2> { linear(orthogonal); } }
+///
+/// let flow = Turn::<f64>::build(&Cpu::default(), 0)?;
+/// let data = Rows::from_rows([[0.5, -1.0], [2.0, 0.0], [1.0, 1.0]])?;
+/// let report = Examination::default().passes(1).jacobians(2).run(&flow, &data)?;
+/// assert_eq!((report.data.passes.len(), report.jacobian.condition.rows), (1, 2));
+/// assert!((report.jacobian.condition.worst() - 1.0).abs() < 1e-12);
+/// # Ok::<(), FlowError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examination {
     passes: usize,

@@ -128,3 +128,35 @@ impl Bins {
         Interval::new(slope.low.max(0.0), slope.high)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slopes by Durkan et al. 2019, eq. 5, at shares of intervals of all kinds, among them those
+    /// with the middle of the bin inside, where ξ(1 − ξ) is largest.
+    #[test]
+    fn slopes_of_a_bin_hold_at_every_share() {
+        for (s, a, b) in [(1.0, 0.2, 0.3), (1.0, 5.0, 4.0), (0.5, 1.0, 1.0), (2.0, 0.1, 6.0)] {
+            let bins = Bins {
+                sizes: [vec![point(1.0)], vec![point(s)]],
+                places: [vec![point(0.0), point(1.0)], vec![point(0.0), point(s)]],
+                means: vec![point(s)],
+                slopes: vec![point(a), point(b)],
+            };
+            for (low, high) in [(0.2, 0.8), (0.45, 0.525), (0.0, 1.0), (0.3, 0.3), (0.5, 0.9)] {
+                let shares = Interval::new(low, high);
+                for held in [bins.slope_at(0, shares), bins.slope(0, shares)] {
+                    for i in 0..=40 {
+                        let at: f64 = low + (high - low) * f64::from(i) / 40.0;
+                        let between = at * (1.0 - at);
+                        let sum = b * at * at + 2.0 * s * between + a * (1.0 - at).powi(2);
+                        let slope = s * s * sum / (s + (a + b - 2.0 * s) * between).powi(2);
+                        let wide = held.widened(1e-12);
+                        assert!(wide.contains(slope), "{slope} at {at} is not in {held:?}");
+                    }
+                }
+            }
+        }
+    }
+}
