@@ -15,7 +15,7 @@ use rand::distributions::uniform::SampleUniform;
 /// assert_eq!(0.5_f32.as_f64(), 0.5);
 /// ```
 pub trait Scalar:
-    Dtype + Float + FloatConst + SampleUniform + std::iter::Sum + sealed::Sealed
+    Dtype + Float + FloatConst + SampleUniform + std::iter::Sum + flow_kernels::Element + sealed::Sealed
 {
     /// [`Cpu`], as a device that is known to have all operations of dfdx for this type. In code
     /// generic over the scalar the compiler cannot see that of `Cpu` itself.

@@ -147,7 +147,7 @@ pub trait NormalizingFlow {
         let rows = LatentOf::<Self>::rows(z.shape());
         let mut x = read::<_, Self::Scalar>(z, "batch", LatentOf::<Self>::SHAPE.size())?;
         let mut radius = vec![0.0; rows.size()];
-        let log_det = view.push(&mut x, &mut radius)?;
+        let log_det = view.push(&mut x, &mut radius, true)?;
         // Rounding to the flow's own type must not make a radius smaller.
         let up = |r: f64| Self::Scalar::of(r * (1.0 + Self::Scalar::epsilon().as_f64()));
         let radius = radius.into_iter().map(up).collect();
@@ -189,7 +189,7 @@ pub trait NormalizingFlow {
     {
         let view = self.view()?;
         let mut z = view.draw(rows, noise, None)?;
-        view.push(&mut z, &mut [])?;
+        view.push(&mut z, &mut [], false)?;
         tensor(z, EventOf::<Self>::batch(rows))
     }
 
@@ -208,7 +208,7 @@ pub trait NormalizingFlow {
         let view = self.view()?;
         let mut log_prob = vec![Self::Scalar::zero(); rows];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
-        let log_det = view.push(&mut z, &mut [])?;
+        let log_det = view.push(&mut z, &mut [], true)?;
         log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
         Ok((tensor(z, EventOf::<Self>::batch(rows))?, tensor(log_prob, (rows,))?))
     }
@@ -377,8 +377,8 @@ impl<'f, A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'f, A, E, T> {
         "a flow inside this one has a forward-only block (`planar`, `radial` or `sylvester`), so there is no inverse and there are no samples"
     );
 
-    /// Latents to data in place: each row's log-determinant, and its radius where that is asked for.
-    fn push(&self, z: &mut [E], radius: &mut [f64]) -> Result<Vec<E>>
+    /// Latents to data in place: each row's log-determinant and its radius, where they are asked for.
+    fn push(&self, z: &mut [E], radius: &mut [f64], log_det: bool) -> Result<Vec<E>>
     where
         A: Invertible,
     {
@@ -386,7 +386,7 @@ impl<'f, A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'f, A, E, T> {
         let rows = z.len() / A::Latent::SHAPE.size();
         let context = self.context(rows)?;
         let machine = self.operator()?.machine;
-        Ok(machine.run_measured(Direction::Inverse, z, &context, None, radius)?.0)
+        Ok(machine.run_measured(Direction::Inverse, z, &context, None, radius, log_det)?.0)
     }
 
     /// Each row's log-probability on plain buffers: `x` holds rows of the event's size, an image by

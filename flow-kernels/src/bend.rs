@@ -1,10 +1,10 @@
-//! Activations with their derivatives, on runs.
+//! Activations with their derivatives.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::element::multiply_add;
 use crate::map::{exp_of, ln_1p_of};
-use crate::{Element, Runs, LANES};
+use crate::{Element, LANES};
 
 /// A function between two layers of a net.
 ///
@@ -28,33 +28,35 @@ pub enum Function<E> {
     Softplus,
 }
 
-/// `v = f(v)` on runs. Writes the slopes, and the second derivatives (0 at a kink), where there is
-/// a buffer for them: as long as `values`, or empty.
+/// `v = f(v + bias)` on every row of a row-major matrix whose rows are as long as `bias`; without one
+/// `v = f(v)`. Writes the slopes, and the second derivatives (0 at a kink), where there is a buffer for
+/// them: as long as `values`, or empty. There are no second derivatives without slopes.
 ///
 /// # Panics
-/// Where a buffer has another length, or `values` is not whole runs.
+/// Where a buffer has another length, or `values` is not whole rows.
 pub fn bend<E: Element>(
-    runs: Runs,
     function: Function<E>,
     values: &mut [E],
+    bias: &[E],
     slopes: &mut [E],
     curvatures: &mut [E],
 ) {
     let fits = |len: usize| len == 0 || len == values.len();
     assert!(fits(slopes.len()) && fits(curvatures.len()), "one slope for each value");
-    assert_eq!(values.len() % runs.len(1), 0, "whole runs");
-    E::bend(runs, function, values, slopes, curvatures);
+    assert!(curvatures.len() <= slopes.len(), "slopes beside second derivatives");
+    assert!(bias.is_empty() || values.len() % bias.len() == 0, "rows of {} values", bias.len());
+    E::bend(function, values, bias, slopes, curvatures);
 }
 
 #[inline(always)]
 pub(crate) fn run<E: Element>(
-    runs: Runs,
     function: Function<E>,
     values: &mut [E],
+    bias: &[E],
     slopes: &mut [E],
     curvatures: &mut [E],
 ) {
-    let bend = Bend { runs, values, slopes, curvatures };
+    let bend = Bend { values, bias, slopes, curvatures };
     let arch = Arch::new();
     match function {
         Function::Leaky { below } => arch.dispatch(Apply(Leaky(below), bend)),
@@ -66,8 +68,8 @@ pub(crate) fn run<E: Element>(
 }
 
 struct Bend<'a, E> {
-    runs: Runs,
     values: &'a mut [E],
+    bias: &'a [E],
     slopes: &'a mut [E],
     curvatures: &'a mut [E],
 }
@@ -85,61 +87,79 @@ impl<C: Curve<E>, E: Element> WithSimd for Apply<'_, C, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self(curve, Bend { runs, values, slopes, curvatures }) = self;
-        // Without a margin all runs are one.
-        let dense = runs.computed().len() == runs.stride();
-        let whole = if dense { values.len().max(1) } else { runs.stride() };
-        let computed = if dense { 0..whole } else { runs.computed() };
-        for (k, run) in values.chunks_exact_mut(whole).enumerate() {
-            let at = k * whole + computed.start..k * whole + computed.end;
-            let values = &mut run[computed.clone()];
+        let Self(curve, Bend { values, bias, slopes, curvatures }) = self;
+        let width = if bias.is_empty() { values.len() } else { bias.len() }.max(1);
+        for (k, values) in values.chunks_exact_mut(width).enumerate() {
+            let row = k * width..(k + 1) * width;
             if slopes.is_empty() {
-                let (lines, rest) = values.as_chunks_mut::<LANES>();
-                lines.iter_mut().for_each(|line| value_of::<S, C, E>(curve, line));
-                value_of::<S, C, E>(curve, rest);
-            } else if curvatures.is_empty() {
-                let (lines, rest) = values.as_chunks_mut::<LANES>();
-                let (slopes, slopes_rest) = slopes[at].as_chunks_mut::<LANES>();
-                let each = lines.iter_mut().zip(slopes);
-                each.for_each(|(line, slopes)| slope_of_line::<S, C, E>(curve, line, slopes));
-                slope_of::<S, C, E>(curve, rest, slopes_rest);
+                values_of::<S, C, E>(curve, values, bias);
             } else {
-                let all = values.iter_mut().zip(&mut slopes[at.clone()]).zip(&mut curvatures[at]);
-                all.for_each(|((v, slope), bent)| (*v, *slope, *bent) = curve.at::<S>(*v));
+                let curvatures =
+                    if curvatures.is_empty() { None } else { Some(&mut curvatures[row.clone()]) };
+                slopes_of::<S, C, E>(curve, values, bias, &mut slopes[row], curvatures);
             }
         }
     }
 }
 
-/// Of a line, or of what is less than one.
+/// A row and its bias, or a row without one, in lines and what is left.
 #[inline(always)]
-fn value_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E]) {
-    for v in values {
-        *v = curve.at::<S>(*v).0;
+fn values_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E], bias: &[E]) {
+    let (lines, rest) = values.as_chunks_mut::<LANES>();
+    if bias.is_empty() {
+        lines.iter_mut().for_each(|line| line.iter_mut().for_each(|v| *v = curve.at::<S>(*v).0));
+        return rest.iter_mut().for_each(|v| *v = curve.at::<S>(*v).0);
     }
+    let (shifts, left) = bias.as_chunks::<LANES>();
+    for (line, shift) in lines.iter_mut().zip(shifts) {
+        // Local arrays show the compiler that nothing overlaps.
+        let (mut to, shift) = (*line, *shift);
+        for k in 0..LANES {
+            to[k] = curve.at::<S>(to[k] + shift[k]).0;
+        }
+        *line = to;
+    }
+    rest.iter_mut().zip(left).for_each(|(v, &b)| *v = curve.at::<S>(*v + b).0);
 }
 
-/// As [`value_of`].
+/// As [`values_of`], with slopes, and second derivatives where they are wanted.
 #[inline(always)]
-fn slope_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E], slopes: &mut [E]) {
-    for (v, slope) in values.iter_mut().zip(slopes) {
-        (*v, *slope, _) = curve.at::<S>(*v);
-    }
-}
-
-/// As [`slope_of`] on a whole line. Local arrays show the compiler that nothing overlaps.
-#[inline(always)]
-fn slope_of_line<S: Simd, C: Curve<E>, E: Element>(
+fn slopes_of<S: Simd, C: Curve<E>, E: Element>(
     curve: C,
-    values: &mut [E; LANES],
-    slopes: &mut [E; LANES],
+    values: &mut [E],
+    bias: &[E],
+    slopes: &mut [E],
+    curvatures: Option<&mut [E]>,
 ) {
-    let from = *values;
-    let (mut to, mut by) = ([E::default(); LANES], [E::default(); LANES]);
-    for k in 0..LANES {
-        (to[k], by[k], _) = curve.at::<S>(from[k]);
+    let (lines, rest) = values.as_chunks_mut::<LANES>();
+    let (slope_lines, slopes) = slopes.as_chunks_mut::<LANES>();
+    let (bent_lines, bent) = curvatures.unwrap_or_default().as_chunks_mut::<LANES>();
+    let (shifts, left) = bias.as_chunks::<LANES>();
+    for (k, (line, slopes)) in lines.iter_mut().zip(slope_lines).enumerate() {
+        let shift = if bias.is_empty() { [E::default(); LANES] } else { shifts[k] };
+        let from = *line;
+        let (mut to, mut by) = ([E::default(); LANES], [E::default(); LANES]);
+        if let Some(bent) = bent_lines.get_mut(k) {
+            let mut second = [E::default(); LANES];
+            for k in 0..LANES {
+                (to[k], by[k], second[k]) = curve.at::<S>(from[k] + shift[k]);
+            }
+            *bent = second;
+        } else {
+            for k in 0..LANES {
+                (to[k], by[k], _) = curve.at::<S>(from[k] + shift[k]);
+            }
+        }
+        (*line, *slopes) = (to, by);
     }
-    (*values, *slopes) = (to, by);
+    for (k, (v, slope)) in rest.iter_mut().zip(slopes).enumerate() {
+        let shift = left.get(k).copied().unwrap_or_default();
+        let (value, by, second) = curve.at::<S>(*v + shift);
+        (*v, *slope) = (value, by);
+        if let Some(bent) = bent.get_mut(k) {
+            *bent = second;
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -214,6 +234,12 @@ impl<E: Element> Curve<E> for Swish {
     }
 }
 
+/// `ln(1 + e^v)`.
+#[inline(always)]
+pub(crate) fn softplus_of<S: Simd, E: Element>(v: E) -> E {
+    Softplus.at::<S>(v).0
+}
+
 #[derive(Clone, Copy)]
 struct Softplus;
 
@@ -264,16 +290,10 @@ mod tests {
 
     /// Value, slope and curvature of each number.
     fn at<E: Element>(function: Function<E>, numbers: &[E]) -> [Vec<E>; 3] {
-        let runs = Runs::of(numbers.len());
-        let mut all = [0; 3].map(|_| vec![E::default(); runs.len(1)]);
-        runs.gather(numbers, 1, &mut all[0]);
+        let mut all = [0; 3].map(|_| numbers.to_vec());
         let [values, slopes, curvatures] = &mut all;
-        bend(runs, function, values, slopes, curvatures);
-        all.map(|run| {
-            let mut rows = numbers.to_vec();
-            runs.scatter(&run, 1, &mut rows);
-            rows
-        })
+        bend(function, values, &[], slopes, curvatures);
+        all
     }
 
     #[test]
@@ -341,20 +361,39 @@ mod tests {
     #[test]
     fn buffers_that_are_not_wanted_change_nothing() {
         let numbers: Vec<f32> = (-30..30).map(|k| 0.3 * k as f32).collect();
-        let runs = Runs::of(numbers.len());
-        let single = Runs::of(1);
         for (function, _) in ALL {
             let [values, slopes, _] = at(function, &numbers);
-            let mut run = vec![0.0; runs.len(1)];
-            runs.gather(&numbers, 1, &mut run);
-            let (mut alone, mut with, mut slope) = (run.clone(), run, vec![0.0; runs.len(1)]);
-            bend(runs, function, &mut alone, &mut [], &mut []);
-            bend(runs, function, &mut with, &mut slope, &mut []);
-            assert_eq!(alone[..60], values);
-            assert_eq!((&with[..60], &slope[..60]), (&values[..], &slopes[..]));
-            let mut features = numbers.clone();
-            bend(single, function, &mut features, &mut [], &mut []);
-            assert_eq!(features, values, "sixty features of one row");
+            let (mut alone, mut with) = (numbers.clone(), numbers.clone());
+            let mut slope = numbers.clone();
+            bend(function, &mut alone, &[], &mut [], &mut []);
+            bend(function, &mut with, &[], &mut slope, &mut []);
+            assert_eq!(alone, values);
+            assert_eq!((with, slope), (values, slopes));
+        }
+    }
+
+    #[test]
+    fn each_row_meets_its_bias() {
+        for width in [1, 3, 16, 37] {
+            let bias: Vec<f64> = (0..width).map(|k| 0.25 * k as f64 - 3.0).collect();
+            let numbers: Vec<f64> = (0..4 * width).map(|k| 0.5 * k as f64 - 5.0).collect();
+            let moved: Vec<f64> =
+                numbers.iter().zip(bias.iter().cycle()).map(|(v, b)| v + b).collect();
+            for (function, _) in ALL {
+                let function = double(function);
+                let want = at(function, &moved);
+                let mut all = [0; 3].map(|_| numbers.clone());
+                let [values, slopes, curvatures] = &mut all;
+                bend(function, values, &bias, slopes, curvatures);
+                assert_eq!(all, want, "{function:?}, {width} numbers a row");
+                let [values, slopes, _] = &mut all;
+                values.copy_from_slice(&numbers);
+                bend(function, values, &bias, slopes, &mut []);
+                assert_eq!((&*values, &*slopes), (&want[0], &want[1]));
+                values.copy_from_slice(&numbers);
+                bend(function, values, &bias, &mut [], &mut []);
+                assert_eq!(*values, want[0]);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use pulp::Simd;
 
 use crate::map::Map;
-use crate::{bend, map, product, runs, Function, Runs, Weight};
+use crate::{bend, map, softmax, triangle, Function, Triangle};
 
 /// A floating point type that kernels compute with: `f32` or `f64`.
 pub trait Element:
@@ -46,61 +46,14 @@ pub trait Element:
     #[doc(hidden)]
     fn logarithm<S: Simd>(self) -> Self;
 
-    /// A vector register of numbers.
-    #[doc(hidden)]
-    type Vector<S: Simd>: Copy;
-
-    /// Numbers in a vector.
-    #[doc(hidden)]
-    fn lanes<S: Simd>() -> usize;
-
-    #[doc(hidden)]
-    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
-
-    /// The whole vectors of a slice.
-    #[doc(hidden)]
-    fn vectors<S: Simd>(of: &[Self]) -> &[Self::Vector<S>];
-
-    #[doc(hidden)]
-    fn vectors_mut<S: Simd>(of: &mut [Self]) -> &mut [Self::Vector<S>];
-
-    /// `a·b + c`.
-    #[doc(hidden)]
-    fn fused_vectors<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        b: Self::Vector<S>,
-        c: Self::Vector<S>,
-    ) -> Self::Vector<S>;
-
-    /// The sum of all numbers.
-    #[doc(hidden)]
-    fn total<S: Simd>(simd: S, of: Self::Vector<S>) -> Self;
-
     // What the functions of this crate do, compiled here and once for each type: a caller that is
     // itself compiled without optimisation still gets fast kernels.
 
     #[doc(hidden)]
-    fn multiply(
-        runs: Runs,
-        out: &mut [Self],
-        weight: Weight<'_, Self>,
-        input: &[Self],
-        bias: Option<&[Self]>,
-        transposed: bool,
-    );
-
-    #[doc(hidden)]
-    fn outer(runs: Runs, sums: &mut [Self], kernel: usize, outputs: &[Self], inputs: &[Self]);
-
-    #[doc(hidden)]
-    fn sums(runs: Runs, sums: &mut [Self], of: &[Self]);
-
-    #[doc(hidden)]
     fn bend(
-        runs: Runs,
         function: Function<Self>,
         values: &mut [Self],
+        bias: &[Self],
         slopes: &mut [Self],
         curvatures: &mut [Self],
     );
@@ -109,10 +62,10 @@ pub trait Element:
     fn map(map: Map, values: &mut [Self]);
 
     #[doc(hidden)]
-    fn gather(runs: Runs, rows: &[Self], every: usize, into: &mut [Self]);
+    fn softmax(values: &mut [Self], chunk: usize, count: usize, len: usize);
 
     #[doc(hidden)]
-    fn scatter(runs: Runs, from: &[Self], every: usize, rows: &mut [Self]);
+    fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]);
 }
 
 mod sealed {
@@ -143,8 +96,7 @@ fn polynomial<S: Simd, E: Element, const N: usize>(v: E, coefficients: [f64; N])
 
 macro_rules! element {
     (
-        $E:ident, $I:ident, $V:ident:
-        $splat:ident, $vectors:ident, $vectors_mut:ident, $fused:ident, $total:ident; fraction $fraction:literal, bias $bias:literal,
+        $E:ident, $I:ident: fraction $fraction:literal, bias $bias:literal,
         range $low:literal to $high:literal, ln 2 $ln_high:literal + $ln_low:literal,
         root $root:literal, exp $exp:expr, ln $ln:expr $(,)?
     ) => {
@@ -214,97 +166,33 @@ macro_rules! element {
                 }
             }
 
-            type Vector<S: Simd> = S::$V;
-
-            #[inline(always)]
-            fn lanes<S: Simd>() -> usize {
-                size_of::<S::$V>() / size_of::<Self>()
-            }
-
-            #[inline(always)]
-            fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S> {
-                simd.$splat(value)
-            }
-
-            #[inline(always)]
-            fn vectors<S: Simd>(of: &[Self]) -> &[Self::Vector<S>] {
-                S::$vectors(of).0
-            }
-
-            #[inline(always)]
-            fn vectors_mut<S: Simd>(of: &mut [Self]) -> &mut [Self::Vector<S>] {
-                S::$vectors_mut(of).0
-            }
-
-            #[inline(always)]
-            fn fused_vectors<S: Simd>(
-                simd: S,
-                a: Self::Vector<S>,
-                b: Self::Vector<S>,
-                c: Self::Vector<S>,
-            ) -> Self::Vector<S> {
-                simd.$fused(a, b, c)
-            }
-
-            #[inline(always)]
-            fn total<S: Simd>(simd: S, of: Self::Vector<S>) -> Self {
-                simd.$total(of)
-            }
-
-            fn multiply(
-                runs: Runs,
-                out: &mut [Self],
-                weight: Weight<'_, Self>,
-                input: &[Self],
-                bias: Option<&[Self]>,
-                transposed: bool,
-            ) {
-                product::multiply(runs, out, weight, input, bias, transposed);
-            }
-
-            fn outer(
-                runs: Runs,
-                sums: &mut [Self],
-                kernel: usize,
-                outputs: &[Self],
-                inputs: &[Self],
-            ) {
-                product::outer(runs, sums, kernel, outputs, inputs);
-            }
-
-            fn sums(runs: Runs, sums: &mut [Self], of: &[Self]) {
-                product::sums(runs, sums, of);
-            }
-
             fn bend(
-                runs: Runs,
                 function: Function<Self>,
                 values: &mut [Self],
+                bias: &[Self],
                 slopes: &mut [Self],
                 curvatures: &mut [Self],
             ) {
-                bend::run(runs, function, values, slopes, curvatures);
+                bend::run(function, values, bias, slopes, curvatures);
             }
 
             fn map(map: Map, values: &mut [Self]) {
                 map::run(map, values);
             }
 
-            fn gather(runs: Runs, rows: &[Self], every: usize, into: &mut [Self]) {
-                runs::gather(runs, rows, every, into);
+            fn softmax(values: &mut [Self], chunk: usize, count: usize, len: usize) {
+                softmax::run(values, chunk, count, len);
             }
 
-            fn scatter(runs: Runs, from: &[Self], every: usize, rows: &mut [Self]) {
-                runs::scatter(runs, from, every, rows);
+            fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]) {
+                triangle::run(system, matrix, diagonal, vectors);
             }
         }
     };
 }
 
 element!(
-    f32, i32, f32s:
-    splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s, reduce_sum_f32s;
-    fraction 23, bias 127,
+    f32, i32: fraction 23, bias 127,
     range -104.0 to 89.0, ln 2 0.693_359_375 + -2.121_944_4e-4,
     root 0x3f35_04f3,
     exp [
@@ -319,9 +207,7 @@ element!(
 );
 
 element!(
-    f64, i64, f64s:
-    splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s, reduce_sum_f64s;
-    fraction 52, bias 1023,
+    f64, i64: fraction 52, bias 1023,
     range -746.0 to 710.0, ln 2 0.693_147_180_369_123_8 + 1.908_214_929_270_587_7e-10,
     root 0x3fe6_a09e_667f_3bcd,
     exp [

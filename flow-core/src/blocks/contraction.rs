@@ -1,5 +1,6 @@
 //! Fixed points of contractions, with a proven error.
 
+use super::broyden::Broyden;
 use crate::engine::Pass;
 use crate::{Result, Scalar};
 
@@ -18,7 +19,8 @@ const SLACK: usize = 20;
 /// x ← z − g(x) finds.
 ///
 /// The residual r = x + g(x) − z of any x proves ‖x − x*‖ ≤ ‖r‖/(1 − c), as I + g parts points by
-/// at least 1 − c; the step is −r, and the point after it is within c/(1 − c)·‖r‖ (Banach).
+/// at least 1 − c; the plain step is −r, and the point after it is within c/(1 − c)·‖r‖ (Banach). Short
+/// rows get there by [`Broyden`]'s steps, and every answer ends with a plain one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contraction {
     /// The certified coefficient c.
@@ -64,6 +66,8 @@ impl Contraction {
         let size = z.len() / pass.rows();
         let target = pass.take_copy(z);
         let mut step = pass.take(z.len());
+        let mut broyden = Broyden::new(pass.rows(), size, c);
+        let mut residual = vec![0.0; size];
         let mut rows = vec![Progress { done: false, step: 0.0, since: 0, limit: 0 }; pass.rows()];
         let half_life = (0.5_f64.ln() / c.ln()).ceil() as usize;
         let mut result = Ok(());
@@ -74,14 +78,15 @@ impl Contraction {
             for (row, state) in rows.iter_mut().enumerate().filter(|(_, state)| !state.done) {
                 let at = row * size..(row + 1) * size;
                 let (mut moved, mut length, mut aim) = (0.0, 0.0, 0.0);
-                for ((x, &gx), &z) in
-                    z[at.clone()].iter_mut().zip(&step[at.clone()]).zip(&target[at])
+                let (x, step) = (&mut z[at.clone()], &mut step[at.clone()]);
+                for (((x, next), &z), r) in
+                    x.iter().zip(step.iter_mut()).zip(&target[at]).zip(&mut residual)
                 {
-                    let next = z - gx;
-                    moved += (next - *x).as_f64().powi(2);
+                    *next = z - *next;
+                    *r = (*x - *next).as_f64();
+                    moved += r.powi(2);
                     length += next.as_f64().powi(2);
                     aim += z.as_f64().powi(2);
-                    *x = next;
                 }
                 let (moved, length) = (moved.sqrt(), length.sqrt().max(self.unit));
                 let reached = c / (1.0 - c) * moved;
@@ -101,9 +106,14 @@ impl Contraction {
                 }
                 state.done =
                     reached <= wanted || rounded && reached <= SPARE / (1.0 - c) * rounding;
+                let mut back = false;
+                match &mut broyden {
+                    Some(broyden) if !state.done => back = broyden.step(row, x, &mut residual),
+                    _ => x.copy_from_slice(step),
+                }
                 if state.done {
                     found(pass, row, reached + rounding);
-                } else if iteration >= state.limit || !moved.is_finite() {
+                } else if iteration >= state.limit || !(back || moved.is_finite()) {
                     let radius = reached / length;
                     result = Err(Stuck { row, iterations: iteration + 1, radius });
                     break 'iterations;
@@ -119,9 +129,10 @@ impl Contraction {
         Ok(result)
     }
 
-    /// Steps after which an error is certainly so many times smaller.
+    /// Evaluations after which an error is certainly so many times smaller, though every second one
+    /// is taken back.
     fn iterations(&self, times: f64) -> usize {
-        let needed = times.ln() / -self.lipschitz.ln();
+        let needed = 2.0 * times.ln() / -self.lipschitz.ln();
         SLACK + if needed.is_finite() { needed.ceil().max(0.0) as usize } else { 0 }
     }
 }
@@ -217,6 +228,6 @@ mod tests {
         let solved = claim.solve(&mut pass, &mut [0.0, 1.0], grow, |_, _, _| ()).unwrap();
         let stuck = solved.expect_err("no answer");
         assert!(stuck.row == 1 && stuck.radius > 1.0);
-        assert!(stuck.iterations < 60, "{}", stuck.iterations);
+        assert!(stuck.iterations < 100, "{}", stuck.iterations);
     }
 }

@@ -1,11 +1,11 @@
+use flow_kernels::Triangle;
+
 use super::dense::{self, Side, Weight};
 use super::features::{add_scaled, add_to_all};
 use super::lu::Lu;
 use super::permutation::{gather, index, invert};
 use super::rotation::rotation;
-use super::triangular::{
-    dot, solve_unit_lower, solve_unit_lower_transposed, solve_upper, solve_upper_transposed,
-};
+use super::triangular::dot;
 use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
@@ -45,6 +45,17 @@ struct Factors<'a, E> {
     lower: &'a [E],
     upper: &'a [E],
     diagonal: &'a [E],
+}
+
+impl<E: Scalar> Factors<'_, E> {
+    /// Solves a system with one of them for each vector.
+    fn solve(&self, system: Triangle, vectors: &mut [E]) {
+        let matrix = match system {
+            Triangle::UnitLower | Triangle::UnitLowerTransposed => self.lower,
+            Triangle::Upper | Triangle::UpperTransposed => self.upper,
+        };
+        flow_kernels::solve(system, matrix, self.diagonal, vectors);
+    }
 }
 
 impl LinearLu {
@@ -159,10 +170,10 @@ impl<E: Scalar> Block<E> for LinearLu {
         let mut scratch = pass.take(d);
         for vector in z.chunks_exact_mut(d) {
             gather(vector, unpermutation, &mut scratch);
-            solve_unit_lower(factors.lower, vector);
-            solve_upper(factors.upper, factors.diagonal, vector);
         }
         pass.give(scratch);
+        factors.solve(Triangle::UnitLower, z);
+        factors.solve(Triangle::Upper, z);
         add_to_all(log_det, -self.log_det(pass));
         if pass.saving() {
             let output = pass.take_copy(z);
@@ -175,10 +186,10 @@ impl<E: Scalar> Block<E> for LinearLu {
         let d = self.shape.features();
         let factors = self.factors(pass.state());
         let permutation = pass.buffer(&self.permutation);
+        factors.solve(Triangle::UpperTransposed, gradient);
+        factors.solve(Triangle::UnitLowerTransposed, gradient);
         let mut scratch = pass.take(d);
         for vector in gradient.chunks_exact_mut(d) {
-            solve_upper_transposed(factors.upper, factors.diagonal, vector);
-            solve_unit_lower_transposed(factors.lower, vector);
             gather(vector, permutation, &mut scratch);
         }
         pass.give(scratch);

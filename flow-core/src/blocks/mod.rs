@@ -24,6 +24,7 @@
 
 mod actnorm;
 mod autoregressive;
+mod broyden;
 mod contraction;
 mod coupling;
 pub mod curves;

@@ -290,6 +290,9 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             let copy = pass.take_copy(z);
             pass.save(copy);
         }
+        if !pass.wants_log_det() {
+            return Ok(());
+        }
         self.in_parts(pass, |pass, rows| {
             let x = &z[self.numbers(&rows)];
             let mut output = pass.take(x.len());

@@ -238,7 +238,7 @@ fn a_coefficient_near_one_converges_to_rounding() {
         let mut back = z.clone();
         let mut radius = [0.0; 3];
         let direction = engine::Direction::Inverse;
-        machine.run_measured(direction, &mut back, &[], None, &mut radius).unwrap();
+        machine.run_measured(direction, &mut back, &[], None, &mut radius, true).unwrap();
         for ((x, back), radius) in x.chunks(3).zip(back.chunks(3)).zip(radius) {
             let error = distance(x, back);
             assert!(error <= radius, "{error:e} over the radius {radius:e}");

@@ -1,10 +1,11 @@
 use super::planar::stretch;
 use super::reflections::Reflections;
 use super::{no_inverse, FORWARD_ONLY};
-use crate::backend::cpu::elementwise::{add, add_rows, map_biased};
+use crate::backend::cpu::elementwise::{add, add_rows};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
+use crate::nets::Activation;
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 #[path = "sylvester_enclosure.rs"]
@@ -78,7 +79,7 @@ impl Sylvester {
         multiply(turned, Into::Replace, x, self.matrix(&self.frame, derived));
         let turned = Matrix::new(turned, rows, self.rank);
         multiply(t, Into::Replace, turned, self.matrix(&self.right, derived).t());
-        map_biased(t, pass.parameter(&self.b), |v| v.tanh());
+        Activation::Tanh.apply(t, pass.parameter(&self.b), &mut [], &mut []);
     }
 }
 

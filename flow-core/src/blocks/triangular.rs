@@ -1,7 +1,6 @@
 //! Triangular systems, one vector at a time, in place. Matrices are row-major and only the strict
 //! triangle that a name speaks of is read; every loop runs along rows.
 
-use super::features::add_scaled;
 use crate::Scalar;
 
 /// Solves `L x = b`, with ones on the diagonal.
@@ -19,25 +18,6 @@ pub(super) fn solve_upper<E: Scalar>(upper: &[E], diagonal: &[E], x: &mut [E]) {
     for i in (0..d).rev() {
         let (rest, solved) = x.split_at_mut(i + 1);
         rest[i] = (rest[i] - dot(&upper[i * d..][i + 1..d], solved)) / diagonal[i];
-    }
-}
-
-/// Solves `(U + diag)ᵀ x = b`.
-pub(super) fn solve_upper_transposed<E: Scalar>(upper: &[E], diagonal: &[E], x: &mut [E]) {
-    let d = x.len();
-    for i in 0..d {
-        let (solved, rest) = x.split_at_mut(i + 1);
-        solved[i] /= diagonal[i];
-        add_scaled(rest, &upper[i * d..][i + 1..d], -solved[i]);
-    }
-}
-
-/// Solves `Lᵀ x = b`, with ones on the diagonal.
-pub(super) fn solve_unit_lower_transposed<E: Scalar>(lower: &[E], x: &mut [E]) {
-    let d = x.len();
-    for i in (1..d).rev() {
-        let (rest, solved) = x.split_at_mut(i);
-        add_scaled(rest, &lower[i * d..][..i], -solved[0]);
     }
 }
 
@@ -99,8 +79,6 @@ mod tests {
             };
             check(&|x| solve_unit_lower(&matrix, x), &lower);
             check(&|x| solve_upper(&matrix, &diagonal, x), &upper);
-            check(&|x| solve_unit_lower_transposed(&matrix, x), &|i, j| lower(j, i));
-            check(&|x| solve_upper_transposed(&matrix, &diagonal, x), &|i, j| upper(j, i));
         }
     }
 

@@ -7,17 +7,17 @@ use rayon::prelude::*;
 use super::pass::Gradients;
 use crate::Scalar;
 
-/// Each group has a gradient of its own, to be cleared and added up: beyond this many bytes of
-/// parameters there are half as many groups.
+/// Each group has a gradient of its own, to be cleared and added up: where one is longer than this
+/// many bytes there are half as many groups.
 const LARGE_MODEL: usize = 8 << 20;
 
 /// A group has at least this many rows, so that its matrix products are not slivers.
 const FEWEST_ROWS: usize = 16;
 
-/// Cuts `rows` into groups of nearly equal size. Their number depends on the batch and the model,
+/// Cuts `rows` into groups of nearly equal size, each with a gradient of so many bytes. Their number depends on the batch and the model,
 /// never on the threads, so that sums over groups come out the same on any machine.
-pub(crate) fn groups(rows: usize, parameter_bytes: usize) -> Vec<Range<usize>> {
-    let most = if parameter_bytes > LARGE_MODEL { 4 } else { 8 };
+pub(crate) fn groups(rows: usize, gradient_bytes: usize) -> Vec<Range<usize>> {
+    let most = if gradient_bytes > LARGE_MODEL { 4 } else { 8 };
     let count = (rows / FEWEST_ROWS).clamp(1, most);
     (0..count).map(|i| rows * i / count..rows * (i + 1) / count).collect()
 }

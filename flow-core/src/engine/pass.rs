@@ -28,6 +28,7 @@ pub struct Pass<'a, E: Scalar> {
     gradients: &'a mut Gradients<E>,
     pub(super) saving: bool,
     learning: bool,
+    volume: bool,
     memory: Memory,
     /// How the pass inverts, where its memory says so.
     pub(super) inverting: Option<Inverting<'a, E>>,
@@ -69,6 +70,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             gradients,
             saving: false,
             learning: true,
+            volume: true,
             memory: Memory::Stored,
             inverting: None,
             leaf: 0,
@@ -112,6 +114,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// Nobody asks for gradients but that by the input.
     pub(crate) fn by_input_alone(mut self) -> Self {
         self.learning = false;
+        self
+    }
+
+    /// Nobody asks for log-determinants.
+    pub(crate) fn without_log_det(mut self) -> Self {
+        self.volume = false;
         self
     }
 
@@ -245,6 +253,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
     /// work of it; the gradient by its input must not depend on this.
     pub fn learning(&self) -> bool {
         self.learning
+    }
+
+    /// Whether log-determinants are asked for. Where they are not, what is added to them is thrown
+    /// away, and a block may leave out the work of it.
+    pub fn wants_log_det(&self) -> bool {
+        self.volume
     }
 
     /// A buffer of `len` numbers whose content is left over from earlier use.

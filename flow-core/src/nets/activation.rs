@@ -1,4 +1,7 @@
+use flow_kernels::Function;
+
 use crate::backend::cpu::elementwise as kernel;
+use crate::engine::Pass;
 use crate::lipschitz::Interval;
 use crate::Scalar;
 
@@ -23,43 +26,6 @@ pub enum Activation {
     Softplus,
 }
 
-/// Evaluates an expression in which `$f` is the kernel of an activation: the choice is made once,
-/// outside the loop over the buffer.
-macro_rules! with_kernel {
-    ($activation:expr, $f:ident => $run:expr) => {
-        match $activation {
-            Activation::Relu => {
-                let $f = kernel::relu;
-                $run
-            }
-            Activation::Elu => {
-                let $f = kernel::elu;
-                $run
-            }
-            Activation::LeakyRelu => {
-                let $f = |v| kernel::leaky_relu(v, E::of(0.01));
-                $run
-            }
-            Activation::Tanh => {
-                let $f = kernel::tanh;
-                $run
-            }
-            Activation::Swish => {
-                let $f = kernel::swish;
-                $run
-            }
-            Activation::Gelu => {
-                let $f = kernel::gelu;
-                $run
-            }
-            Activation::Softplus => {
-                let $f = kernel::softplus;
-                $run
-            }
-        }
-    };
-}
-
 impl Activation {
     /// A Lipschitz constant, rounded up: the largest slope.
     ///
@@ -75,50 +41,68 @@ impl Activation {
         }
     }
 
-    /// Adds a bias to every row of `values` and applies the function.
-    pub(crate) fn apply<E: Scalar>(self, values: &mut [E], bias: &[E]) {
-        with_kernel!(self, f => kernel::map_biased(values, bias, |v| f(v).0));
-    }
-
-    /// As [`apply`](Self::apply), and writes the slopes.
-    pub(crate) fn apply_with_slope<E: Scalar>(
-        self,
-        values: &mut [E],
-        slopes: &mut [E],
-        bias: &[E],
-    ) {
-        with_kernel!(self, f => kernel::map_biased_with_slope(values, slopes, bias, f));
-    }
-
-    /// As [`apply`](Self::apply) where each unit has a row of its own, and so each row its bias;
-    /// writes the slopes where `slopes` is not empty.
-    pub(crate) fn apply_by_unit<E: Scalar>(self, values: &mut [E], slopes: &mut [E], bias: &[E]) {
-        if slopes.is_empty() {
-            with_kernel!(self, f => kernel::map_biased_rows(values, bias, |v| f(v).0));
-        } else {
-            with_kernel!(self, f => kernel::map_biased_rows_with_slope(values, slopes, bias, f));
+    /// Value and slope at `v` by the library's functions, to the last digits.
+    pub(crate) fn at<E: Scalar>(self, v: E) -> (E, E) {
+        match self {
+            Self::Relu => kernel::leaky_relu(v, E::zero()),
+            Self::Elu => kernel::elu(v),
+            Self::LeakyRelu => kernel::leaky_relu(v, E::of(0.01)),
+            Self::Tanh => kernel::tanh(v),
+            Self::Swish => kernel::swish(v),
+            Self::Gelu => kernel::gelu(v),
+            Self::Softplus => kernel::softplus(v),
         }
     }
 
-    /// As [`apply_with_slope`](Self::apply_with_slope), and writes the second derivatives; at a
-    /// kink, 0.
-    pub(crate) fn apply_with_curvature<E: Scalar>(
+    /// Adds a bias to every row of `values`, or nothing where that is empty, and applies the function.
+    /// Writes slopes and second derivatives (at a kink, 0) where their buffers are not empty.
+    pub(crate) fn apply<E: Scalar>(
         self,
         values: &mut [E],
+        bias: &[E],
         slopes: &mut [E],
         curvatures: &mut [E],
+    ) {
+        let function = match self {
+            Self::Relu => Function::Leaky { below: E::zero() },
+            Self::LeakyRelu => Function::Leaky { below: E::of(0.01) },
+            Self::Elu => Function::Elu,
+            Self::Tanh => Function::Tanh,
+            Self::Swish => Function::Swish,
+            Self::Softplus => Function::Softplus,
+            Self::Gelu => {
+                // The error function is the library's, number by number.
+                for (i, v) in values.iter_mut().enumerate() {
+                    *v += if bias.is_empty() { E::zero() } else { bias[i % bias.len()] };
+                    let (value, slope) = kernel::gelu(*v);
+                    if let Some(curvature) = curvatures.get_mut(i) {
+                        *curvature = gelu_curvature(*v);
+                    }
+                    if let Some(at) = slopes.get_mut(i) {
+                        *at = slope;
+                    }
+                    *v = value;
+                }
+                return;
+            }
+        };
+        flow_kernels::bend(function, values, bias, slopes, curvatures);
+    }
+
+    /// [`apply`](Self::apply), which saves the slopes where a product follows.
+    pub(crate) fn apply_saving<E: Scalar>(
+        self,
+        pass: &mut Pass<'_, E>,
+        values: &mut [E],
         bias: &[E],
     ) {
-        with_kernel!(self, f => kernel::map_biased_with_curvature(
-            values,
-            slopes,
-            curvatures,
-            bias,
-            |v| {
-                let (value, slope) = f(v);
-                (value, slope, self.curvature(v, value, slope))
-            },
-        ));
+        if pass.saving() {
+            let mut slopes = pass.take(values.len());
+            self.apply(values, bias, &mut slopes, &mut []);
+            pass.save(slopes);
+        } else {
+            self.apply(values, bias, &mut [], &mut []);
+        }
     }
 
     /// All values on an interval, and an upper bound of the absolute slope there.
@@ -136,11 +120,7 @@ impl Activation {
                     v
                 }
             }
-            v => {
-                let mut value = [v];
-                self.apply(&mut value, &[0.0]);
-                value[0]
-            }
+            v => self.at(v).0,
         };
         // Where it falls, swish and gelu have their least value between, each rounded down, at those
         // places within 1e-6.
@@ -158,36 +138,16 @@ impl Activation {
         let values = Interval::new(low - slack, wide.high + slack);
         (values, self.slopes(v).magnitude().min(self.lipschitz()))
     }
+}
 
-    /// The second derivative at `v`, from the value and the slope there.
-    #[inline]
-    fn curvature<E: Scalar>(self, v: E, value: E, slope: E) -> E {
-        match self {
-            Self::Relu | Self::LeakyRelu => E::zero(),
-            // e^v below 0, which is the slope there.
-            Self::Elu => {
-                if v <= E::zero() {
-                    slope
-                } else {
-                    E::zero()
-                }
-            }
-            Self::Tanh => E::of(-2.0) * value * slope,
-            Self::Swish => {
-                let (up, down) = (kernel::sigmoid(v), kernel::sigmoid(-v));
-                up * down * (E::of(2.0) + v * (down - up))
-            }
-            Self::Gelu => {
-                let density = E::of(0.398_942_280_401_432_7) * (-E::of(0.5) * v * v).exp();
-                // Far out the density is 0 before v² overflows.
-                if density == E::zero() {
-                    density
-                } else {
-                    density * (E::of(2.0) - v * v)
-                }
-            }
-            Self::Softplus => kernel::sigmoid(v) * kernel::sigmoid(-v),
-        }
+/// The second derivative of gelu, `φ(v)(2 − v²)`.
+fn gelu_curvature<E: Scalar>(v: E) -> E {
+    let density = E::of(0.398_942_280_401_432_7) * (-E::of(0.5) * v * v).exp();
+    // Far out the density is 0 before v² overflows.
+    if density == E::zero() {
+        density
+    } else {
+        density * (E::of(2.0) - v * v)
     }
 }
 
@@ -205,16 +165,19 @@ mod tests {
         Activation::Softplus,
     ];
 
+    /// Value, slope and curvature as the nets compute them.
+    fn bent<E: Scalar>(activation: Activation, v: E) -> [E; 3] {
+        let [mut value, mut slope, mut curvature] = [[v], [E::nan()], [E::nan()]];
+        activation.apply(&mut value, &[], &mut slope, &mut curvature);
+        [value[0], slope[0], curvature[0]]
+    }
+
     fn value<E: Scalar>(activation: Activation, v: E) -> E {
-        let mut values = [v];
-        activation.apply(&mut values, &[E::zero()]);
-        values[0]
+        activation.at(v).0
     }
 
     fn with_slope<E: Scalar>(activation: Activation, v: E) -> (E, E) {
-        let (mut values, mut slopes) = ([v], [E::zero()]);
-        activation.apply_with_slope(&mut values, &mut slopes, &[E::zero()]);
-        (values[0], slopes[0])
+        activation.at(v)
     }
 
     #[test]
@@ -293,21 +256,38 @@ mod tests {
         for activation in ALL {
             for i in -40..40 {
                 let v = 0.2 * f64::from(i) + 0.05;
-                let (mut values, mut slopes, mut curvatures) = ([v], [0.0], [f64::NAN]);
-                let bias = [0.0];
-                activation.apply_with_curvature(&mut values, &mut slopes, &mut curvatures, &bias);
-                assert_eq!((values[0], slopes[0]), with_slope(activation, v));
                 let slope = |v| with_slope(activation, v).1;
                 let want = (slope(v + 1e-5) - slope(v - 1e-5)) / 2e-5;
-                let got = curvatures[0];
+                let [_, _, got] = bent(activation, v);
                 assert!((got - want).abs() < 1e-9, "{activation:?} at {v}: {got}, not {want}");
             }
-            for v in [-1e30_f64, -800.0, 800.0, 1e30] {
-                let mut all = [[v], [0.0], [f64::NAN]];
-                let [values, slopes, curvatures] = &mut all;
-                activation.apply_with_curvature(values, slopes, curvatures, &[0.0]);
-                assert!(all.as_flattened().iter().all(|v| v.is_finite()), "{activation:?} of {v}");
+        }
+    }
+
+    #[test]
+    fn both_ways_to_compute_agree() {
+        for activation in ALL {
+            for v in
+                (-400..400).map(|i| 0.1 * f64::from(i) + 0.05).chain([-1e30, -800.0, 800.0, 1e30])
+            {
+                let ([value, slope, curvature], want) =
+                    (bent(activation, v), with_slope(activation, v));
+                // The slope of swish has a zero, and 1 − σ(v) loses digits where v is large.
+                let size = (1.0 + v.abs()) * (value / v).abs().max(want.1.abs());
+                assert!(
+                    (value - want.0).abs() <= 8.0 * f64::EPSILON * want.0.abs(),
+                    "{activation:?} of {v}"
+                );
+                assert!(
+                    (slope - want.1).abs() <= 8.0 * f64::EPSILON * size,
+                    "{activation:?} at {v}"
+                );
+                assert!(curvature.is_finite(), "{activation:?} at {v}");
+                let mut alone = [v];
+                activation.apply(&mut alone, &[], &mut [], &mut []);
+                assert_eq!(alone[0], value);
             }
+            assert!(bent(activation, f64::NAN)[0].is_nan(), "{activation:?}");
         }
     }
 

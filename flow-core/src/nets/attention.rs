@@ -1,7 +1,7 @@
 use super::layer::{Layer, Place};
 use super::weights::Weights;
 use super::Activation;
-use crate::backend::cpu::elementwise::{add_rows, map_biased, multiply_by, multiply_each, sigmoid};
+use crate::backend::cpu::elementwise::{add_rows, multiply_by, multiply_each, sigmoid};
 use crate::engine::{Builder, Pass, State};
 use crate::lipschitz::{up, Interval};
 use crate::Scalar;
@@ -55,18 +55,11 @@ impl Attention {
         }
         let mut between = pass.take(rows * self.squeeze.outputs());
         self.squeeze.apply(pass, weights, &means, &mut between);
-        let bias = self.squeeze.bias(pass);
-        if pass.saving() {
-            let mut slopes = pass.take(between.len());
-            self.activation.apply_with_slope(&mut between, &mut slopes, bias);
-            pass.save(slopes);
-        } else {
-            self.activation.apply(&mut between, bias);
-        }
+        self.activation.apply_saving(pass, &mut between, self.squeeze.bias(pass));
         pass.save_or_give(means);
         let mut gates = pass.take(rows * channels);
-        self.excite.apply(pass, weights, &between, &mut gates);
-        map_biased(&mut gates, self.excite.bias(pass), sigmoid);
+        self.excite.apply_with_bias(pass, weights, &between, &mut gates);
+        gates.iter_mut().for_each(|v| *v = sigmoid(*v));
         pass.save_or_give(between);
         if pass.saving() {
             let copy = pass.take_copy(values);

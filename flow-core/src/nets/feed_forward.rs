@@ -219,14 +219,7 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
             let mut above = pass.take(pass.rows() * layer.outputs());
             layer.apply(pass, &self.weights, &below, &mut above);
             pass.save_or_give(below);
-            let bias = layer.bias(pass);
-            if pass.saving() {
-                let mut slopes = pass.take(above.len());
-                self.activation.apply_with_slope(&mut above, &mut slopes, bias);
-                pass.save(slopes);
-            } else {
-                self.activation.apply(&mut above, bias);
-            }
+            self.activation.apply_saving(pass, &mut above, layer.bias(pass));
             below = above;
         }
         last.apply_with_bias(pass, &self.weights, &below, output);
@@ -288,7 +281,7 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
             let mut slopes = pass.take(above.len());
             let mut curvatures = pass.take(above.len());
             let bias = layer.bias(pass);
-            self.activation.apply_with_curvature(&mut above, &mut slopes, &mut curvatures, bias);
+            self.activation.apply(&mut above, bias, &mut slopes, &mut curvatures);
             kept.extend([below, slopes, curvatures]);
             below = above;
         }

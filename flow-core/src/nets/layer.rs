@@ -1,7 +1,7 @@
 use super::weights::{Mask, Weights};
 use super::NetOptions;
 use crate::backend::cpu::convolution::Window;
-use crate::backend::cpu::elementwise::{add_bias, add_rows};
+use crate::backend::cpu::elementwise::{add, add_rows};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Parameter, Pass, Start, State};
 use crate::lipschitz::norm::{self, Map};
@@ -239,7 +239,8 @@ impl Layer {
         output: &mut [E],
     ) {
         self.apply(pass, weights, input, output);
-        add_bias(output, self.bias(pass));
+        let bias = self.bias(pass);
+        output.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
     }
 
     /// `input = Wᵀ·output`.

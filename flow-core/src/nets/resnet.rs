@@ -103,16 +103,6 @@ impl ResNet {
             Ok(Self { initial, blocks: each, last, hidden, activation, weights })
         })
     }
-
-    fn activate<E: Scalar>(&self, pass: &mut Pass<'_, E>, values: &mut [E], bias: &[E]) {
-        if pass.saving() {
-            let mut slopes = pass.take(values.len());
-            self.activation.apply_with_slope(values, &mut slopes, bias);
-            pass.save(slopes);
-        } else {
-            self.activation.apply(values, bias);
-        }
-    }
 }
 
 impl<E: Scalar> Conditioner<E> for ResNet {
@@ -197,14 +187,13 @@ impl<E: Scalar> Conditioner<E> for ResNet {
         }
         let mut sum = pass.take(pass.rows() * self.initial.outputs());
         self.initial.apply_with_bias(pass, weights, input, &mut sum);
-        let unbiased = pass.take_zeroed(self.hidden);
         for block in &self.blocks {
             let mut outer = pass.take_copy(&sum);
-            self.activate(pass, &mut outer, &unbiased);
+            self.activation.apply_saving(pass, &mut outer, &[]);
             let mut inner = pass.take(outer.len());
             block.first.apply(pass, weights, &outer, &mut inner);
             pass.save_or_give(outer);
-            self.activate(pass, &mut inner, block.first.bias(pass));
+            self.activation.apply_saving(pass, &mut inner, block.first.bias(pass));
             let mut branch = pass.take(inner.len());
             block.second.apply_with_bias(pass, weights, &inner, &mut branch);
             pass.save_or_give(inner);
@@ -214,7 +203,6 @@ impl<E: Scalar> Conditioner<E> for ResNet {
             add(&mut sum, &branch);
             pass.give(branch);
         }
-        pass.give(unbiased);
         self.last.apply_with_bias(pass, weights, &sum, output);
         pass.save_or_give(sum);
         Ok(())

@@ -35,6 +35,8 @@ struct Masked {
     kept: Vec<bool>,
     rows: Vec<usize>,
     columns: Vec<usize>,
+    /// Each entry that counts and its place in the matrix, in the order of entries.
+    list: Vec<(u32, u32)>,
 }
 
 /// One matrix `[outputs, kernel·kernel·inputs]`.
@@ -85,8 +87,13 @@ impl Weights {
             .collect();
         let mask = mask.map(|mask| {
             let entry = |i: usize| (mask.kept)(i / columns, i % columns);
-            let kept = (0..outputs * columns).map(entry).collect();
-            Masked { kept, rows: mask.rows, columns: mask.columns }
+            let kept: Vec<bool> = (0..outputs * columns).map(entry).collect();
+            let Mask { rows, columns: places, .. } = mask;
+            let small = |v: usize| u32::try_from(v).expect("a weight of less than 2³² numbers");
+            let counting = kept.iter().enumerate().filter(|(_, &kept)| kept).map(|(i, _)| i);
+            let place = |i: usize| rows[i / columns] * columns + places[i % columns];
+            let list = counting.map(|i| (small(i), small(place(i)))).collect();
+            Masked { kept, rows, columns: places, list }
         });
         let length = normalised.then(|| {
             let lengths = (0..outputs).map(|row| {
@@ -312,6 +319,10 @@ impl Weight {
         let columns = self.columns();
         let out = shaped.of_mut(derived);
         let numbers = values.parameter(&self.parameter);
+        if let (Some(mask), None) = (&self.mask, &self.length) {
+            // What does not count has been zero from the start.
+            return mask.list.iter().for_each(|&(i, at)| out[at as usize] = numbers[i as usize]);
+        }
         for row in 0..self.map.outputs {
             let length = self
                 .length
@@ -333,6 +344,11 @@ impl Weight {
     fn finish<E: Scalar>(&self, values: &Values<E>, by_matrix: &[E], gradient: &mut [E]) {
         let columns = self.columns();
         let numbers = values.parameter(&self.parameter);
+        if let (Some(mask), None) = (&self.mask, &self.length) {
+            let by_parameter = self.parameter.of_mut(gradient);
+            let all = mask.list.iter();
+            return all.for_each(|&(i, at)| by_parameter[i as usize] += by_matrix[at as usize]);
+        }
         for row in 0..self.map.outputs {
             let start = row * columns;
             let entries = (0..columns).filter(|column| self.kept(start + column));

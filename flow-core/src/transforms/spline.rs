@@ -1,7 +1,6 @@
 use super::rational_quadratic::Bin;
 use super::spline_enclosure::Knots;
 use super::{features, Bent, Transform};
-use crate::backend::cpu::elementwise::{softmax, softplus};
 use crate::lipschitz::Interval;
 use crate::{FlowError, LogDet, Result, Scalar};
 
@@ -38,14 +37,6 @@ impl Spline {
         v > -bound && v < bound
     }
 
-    /// Logits become shares. The slopes' numbers stay as they are: only those of the two knots
-    /// around a number matter to it.
-    fn normalize<E: Scalar>(&self, parameters: &mut [E]) {
-        let (widths, rest) = parameters.split_at_mut(self.bins);
-        softmax(widths);
-        softmax(&mut rest[..self.bins]);
-    }
-
     /// The bin of `v` along the widths, or along the heights.
     fn bin<E: Scalar>(&self, v: E, parameters: &[E], along_heights: bool) -> (usize, Bin<E>) {
         let (floor, stretch) = self.sizes::<E>();
@@ -64,7 +55,7 @@ impl Spline {
             index += 1;
         }
         let slope = |knot: usize| match knot.checked_sub(1).and_then(|inner| slopes.get(inner)) {
-            Some(&raw) => E::of(LEAST) + softplus(raw).0,
+            Some(&above) => E::of(LEAST) + above,
             None => E::one(),
         };
         let (left, bottom) =
@@ -85,11 +76,11 @@ impl Spline {
         parameters: &mut [E],
         mut each: impl FnMut(usize, &mut E, &[E]),
     ) {
-        for (i, (v, theta)) in
-            values.iter_mut().zip(parameters.chunks_exact_mut(self.parameters())).enumerate()
-        {
+        let count = self.parameters();
+        // Logits become shares, and the slopes' numbers what they add to the least one.
+        flow_kernels::softmax_and_softplus(parameters, count, 2, self.bins);
+        for (i, (v, theta)) in values.iter_mut().zip(parameters.chunks_exact(count)).enumerate() {
             if self.covers(*v) {
-                self.normalize(theta);
                 each(i, v, theta);
             }
         }
@@ -117,16 +108,17 @@ impl Spline {
         let (_, stretch) = self.sizes::<E>();
         softmax_product(widths, index, stretch, -by.x, by.width);
         softmax_product(heights, index, stretch, by.value, by.height);
-        for (inner, raw) in slopes.iter_mut().enumerate() {
+        for (inner, above) in slopes.iter_mut().enumerate() {
             let by_slope = if inner + 1 == index {
                 by.slopes.0
             } else if inner == index {
                 by.slopes.1
             } else {
-                *raw = E::zero();
+                *above = E::zero();
                 continue;
             };
-            *raw = by_slope * softplus(*raw).1;
+            // The slope of ln(1 + e^v) is 1 − e^−ln(1 + e^v).
+            *above = by_slope * -(-*above).exp_m1();
         }
         (by.value, by.x)
     }

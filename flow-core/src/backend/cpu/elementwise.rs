@@ -1,59 +1,12 @@
-//! One function on every number of a buffer, fused with what stands beside it.
-//!
-//! Matrices are row-major; a bias holds one number for each column.
+//! Sums, products and functions of one number on whole buffers. Matrices are row-major.
 
 use crate::Scalar;
 
-/// Adds a bias to every row.
-pub(crate) fn add_bias<E: Scalar>(values: &mut [E], bias: &[E]) {
-    map_biased(values, bias, |v| v);
-}
-
-/// `v = f(v + bias)` on every row.
-pub(crate) fn map_biased<E: Scalar>(values: &mut [E], bias: &[E], f: impl Fn(E) -> E) {
-    for row in values.chunks_exact_mut(bias.len()) {
-        for (v, &b) in row.iter_mut().zip(bias) {
-            *v = f(*v + b);
-        }
-    }
-}
-
-/// As [`map_biased`], where `f` also gives its slope.
-pub(crate) fn map_biased_with_slope<E: Scalar>(
-    values: &mut [E],
-    slopes: &mut [E],
-    bias: &[E],
-    f: impl Fn(E) -> (E, E),
-) {
-    let rows = values.chunks_exact_mut(bias.len()).zip(slopes.chunks_exact_mut(bias.len()));
-    for (row, slopes) in rows {
-        for ((v, slope), &b) in row.iter_mut().zip(slopes).zip(bias) {
-            (*v, *slope) = f(*v + b);
-        }
-    }
-}
-
-/// As [`map_biased`] on a matrix that has a bias for each of its rows instead.
-pub(crate) fn map_biased_rows<E: Scalar>(values: &mut [E], bias: &[E], f: impl Fn(E) -> E) {
+/// Adds to all numbers of a row that of `bias` for it.
+pub(crate) fn add_to_rows<E: Scalar>(values: &mut [E], bias: &[E]) {
     let columns = values.len().checked_div(bias.len()).unwrap_or(0).max(1);
     for (row, &b) in values.chunks_exact_mut(columns).zip(bias) {
-        row.iter_mut().for_each(|v| *v = f(*v + b));
-    }
-}
-
-/// As [`map_biased_rows`], where `f` also gives its slope.
-pub(crate) fn map_biased_rows_with_slope<E: Scalar>(
-    values: &mut [E],
-    slopes: &mut [E],
-    bias: &[E],
-    f: impl Fn(E) -> (E, E),
-) {
-    let columns = values.len().checked_div(bias.len()).unwrap_or(0).max(1);
-    let rows = values.chunks_exact_mut(columns).zip(slopes.chunks_exact_mut(columns));
-    for ((row, slopes), &b) in rows.zip(bias) {
-        for (v, slope) in row.iter_mut().zip(slopes) {
-            (*v, *slope) = f(*v + b);
-        }
+        row.iter_mut().for_each(|v| *v += b);
     }
 }
 
@@ -96,26 +49,6 @@ pub(crate) fn add<E: Scalar>(into: &mut [E], from: &[E]) {
     }
 }
 
-/// As [`map_biased_with_slope`], where `f` also gives its second derivative.
-pub(crate) fn map_biased_with_curvature<E: Scalar>(
-    values: &mut [E],
-    slopes: &mut [E],
-    curvatures: &mut [E],
-    bias: &[E],
-    f: impl Fn(E) -> (E, E, E),
-) {
-    let rows = values
-        .chunks_exact_mut(bias.len())
-        .zip(slopes.chunks_exact_mut(bias.len()))
-        .zip(curvatures.chunks_exact_mut(bias.len()));
-    for ((row, slopes), curvatures) in rows {
-        let each = row.iter_mut().zip(slopes).zip(curvatures).zip(bias);
-        for (((v, slope), curvature), &b) in each {
-            (*v, *slope, *curvature) = f(*v + b);
-        }
-    }
-}
-
 /// Adds every row of `from` to `into`.
 pub(crate) fn add_rows<E: Scalar>(into: &mut [E], from: &[E]) {
     for row in from.chunks_exact(into.len()) {
@@ -123,13 +56,7 @@ pub(crate) fn add_rows<E: Scalar>(into: &mut [E], from: &[E]) {
     }
 }
 
-/// `max(v, 0)` and its slope. NaN stays NaN, which `Float::max` would turn into 0.
-#[inline]
-pub(crate) fn relu<E: Scalar>(v: E) -> (E, E) {
-    leaky_relu(v, E::zero())
-}
-
-/// `v`, or `v · below` where that is negative, and its slope.
+/// `v`, or `v · below` where that is negative, and its slope. NaN stays NaN.
 #[inline]
 pub(crate) fn leaky_relu<E: Scalar>(v: E, below: E) -> (E, E) {
     if v <= E::zero() {
@@ -213,31 +140,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn biases_meet_their_column() {
-        let mut values = [1.0, 2.0, 3.0, 4.0];
-        add_bias(&mut values, &[10.0, 20.0]);
-        assert_eq!(values, [11.0, 22.0, 13.0, 24.0]);
+    fn rows_are_added_up() {
         let mut sums = [1.0, 1.0];
-        add_rows(&mut sums, &values);
+        add_rows(&mut sums, &[11.0, 22.0, 13.0, 24.0]);
         assert_eq!(sums, [25.0, 47.0]);
-        let mut slopes = [0.0; 4];
-        map_biased_with_slope(&mut values, &mut slopes, &[-12.0, 0.0], |v| leaky_relu(v, 0.5));
-        assert_eq!(values, [-0.5, 22.0, 1.0, 24.0]);
-        assert_eq!(slopes, [0.5, 1.0, 1.0, 1.0]);
-        multiply_by(&mut values, &slopes);
-        assert_eq!(values, [-0.25, 22.0, 1.0, 24.0]);
-    }
-
-    #[test]
-    fn biases_meet_their_row() {
         let mut values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        map_biased_rows(&mut values, &[10.0, -10.0], |v| v);
+        add_to_rows(&mut values, &[10.0, -10.0]);
         assert_eq!(values, [11.0, 12.0, 13.0, -6.0, -5.0, -4.0]);
-        let mut slopes = [0.0; 6];
-        map_biased_rows_with_slope(&mut values, &mut slopes, &[1.0, 5.0], |v| leaky_relu(v, 0.5));
-        assert_eq!(values, [12.0, 13.0, 14.0, -0.5, 0.0, 1.0]);
-        assert_eq!(slopes, [1.0, 1.0, 1.0, 0.5, 0.5, 1.0]);
-        map_biased_rows(&mut [0.0; 0], &[0.0; 0], |v| v);
+        multiply_by(&mut values, &[0.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
+        assert_eq!(values, [0.0, 12.0, 26.0, 0.0, -5.0, -8.0]);
+        add_to_rows(&mut [0.0; 0], &[0.0; 0]);
     }
 
     #[test]

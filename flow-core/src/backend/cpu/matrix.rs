@@ -70,21 +70,39 @@ pub(crate) enum Into {
 /// # Panics
 /// Where the sizes do not fit.
 pub(crate) fn multiply<E: Scalar>(out: &mut [E], into: Into, a: Matrix<'_, E>, b: Matrix<'_, E>) {
-    assert_eq!(a.columns, b.rows, "inner sizes of a product");
     assert_eq!(out.len(), a.rows * b.columns, "size of a product");
-    if out.is_empty() {
+    multiply_part(out, b.columns, into, a, b);
+}
+
+/// As [`multiply`], where the rows of the product stand `stride` numbers apart in `out`, and what lies
+/// between them stays.
+///
+/// # Panics
+/// Where the sizes do not fit.
+pub(crate) fn multiply_part<E: Scalar>(
+    out: &mut [E],
+    stride: usize,
+    into: Into,
+    a: Matrix<'_, E>,
+    b: Matrix<'_, E>,
+) {
+    assert_eq!(a.columns, b.rows, "inner sizes of a product");
+    if a.rows == 0 || b.columns == 0 {
         return;
     }
+    let fits = b.columns <= stride && (a.rows - 1) * stride + b.columns <= out.len();
+    assert!(fits, "a {} × {} product in {} numbers", a.rows, b.columns, out.len());
     if a.columns == 0 {
         if into == Into::Replace {
-            out.fill(E::zero());
+            out.chunks_mut(stride).take(a.rows).for_each(|row| row[..b.columns].fill(E::zero()));
         }
         return;
     }
     // SAFETY: `Matrix::new` checked that `rows · columns` numbers lie in each slice with row-major
     // strides, `t` only swaps them, and `part` moves the start to that of a rectangle inside, so
     // every `i · row_stride + j · column_stride` with i < rows and j < columns is in bounds; the
-    // assertions above give all three operands the sizes passed here, none of them empty. `out` is
+    // assertions above give all three operands the sizes passed here, none of them empty, and
+    // `(a.rows − 1) · stride + b.columns` numbers of `out` exist, the last of the product. `out` is
     // borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
@@ -93,7 +111,7 @@ pub(crate) fn multiply<E: Scalar>(out: &mut [E], into: Into, a: Matrix<'_, E>, b
             a.columns,
             out.as_mut_ptr(),
             1,
-            b.columns as isize,
+            stride as isize,
             into == Into::Add,
             a.data.as_ptr(),
             a.column_stride as isize,
@@ -155,6 +173,28 @@ mod tests {
         multiply(&mut got, Into::Add, whole.part(4..4, 0..3).t(), whole.part(4..4, 3..5));
         assert_eq!(got, [8.0, 13.0, 18.0, 9.0, 14.0, 19.0], "an empty sum");
         multiply(&mut [], Into::Replace, whole.part(4..4, 5..5), whole.part(0..0, 0..3));
+    }
+
+    #[test]
+    fn what_lies_beside_a_product_stays() {
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 2.0]);
+        let (a, b) = (Matrix::new(&a, 3, 2), Matrix::new(&b, 2, 2));
+        let mut got = [9.0; 11];
+        multiply_part(&mut got, 4, Into::Replace, a, b);
+        assert_eq!(got, [1.0, 4.0, 9.0, 9.0, 3.0, 8.0, 9.0, 9.0, 5.0, 12.0, 9.0]);
+        multiply_part(&mut got, 4, Into::Add, a, b);
+        assert_eq!(got, [2.0, 8.0, 9.0, 9.0, 6.0, 16.0, 9.0, 9.0, 10.0, 24.0, 9.0]);
+        let none = Matrix::new(&[], 3, 0);
+        multiply_part(&mut got, 4, Into::Replace, none, Matrix::new(&[], 0, 2));
+        assert_eq!(got, [0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 9.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a 2 × 2 product in 5 numbers")]
+    fn no_product_reaches_outside() {
+        let unit = [1.0, 0.0, 0.0, 1.0];
+        let unit = Matrix::new(&unit, 2, 2);
+        multiply_part(&mut [0.0; 5], 4, Into::Replace, unit, unit);
     }
 
     #[test]

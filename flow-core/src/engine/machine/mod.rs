@@ -202,7 +202,9 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     }
 
     fn groups(&self, rows: usize) -> Vec<Range<usize>> {
-        batch::groups(rows, self.state.values.parameters.len() * std::mem::size_of::<E>())
+        let State { values, derived, .. } = &*self.state;
+        let numbers = values.parameters.len() + derived.len();
+        batch::groups(rows, numbers * std::mem::size_of::<E>())
     }
 
     /// The rows `range` of a context, which may be empty.

@@ -28,11 +28,11 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         context: &[E],
         keep: Option<Memory>,
     ) -> Result<(Vec<E>, Option<Kept<E>>)> {
-        self.run_measured(direction, x, context, keep, &mut [])
+        self.run_measured(direction, x, context, keep, &mut [], true)
     }
 
     /// As [`run`](Self::run), where `radius`, if it is not empty, becomes how far each row of an
-    /// inverse may be off.
+    /// inverse may be off; without `log_det` the numbers mean nothing.
     pub(crate) fn run_measured(
         &self,
         direction: Direction,
@@ -40,6 +40,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         context: &[E],
         keep: Option<Memory>,
         radius: &mut [f64],
+        log_det: bool,
     ) -> Result<(Vec<E>, Option<Kept<E>>)> {
         let keep = keep.map(|asked| self.watch.memory(asked)).transpose()?;
         let size = A::Event::SHAPE.size();
@@ -62,6 +63,9 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
                 Pass::new(numbers.len(), &self.state, context, &mut workspace, &mut none)
                     .drawing(&self.noise, range.start)
                     .measuring(radius);
+            if !log_det {
+                pass = pass.without_log_det();
+            }
             if let Some(memory) = keep {
                 pass = pass.keeping(memory).inverting(self.inverting(direction, memory));
             }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Level, Made};
-use crate::backend::cpu::elementwise::{map_biased_rows, transpose};
+use crate::backend::cpu::elementwise::{add_to_rows, transpose};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Buffer, Pass};
 use crate::Scalar;
@@ -105,7 +105,8 @@ impl Made {
                 }
             };
             let bias = level.bias(pass, opened);
-            self.activation.apply_by_unit(above, slopes, &bias);
+            add_to_rows(above, &bias);
+            self.activation.apply(above, &[], slopes, &mut []);
             pass.give(bias);
         }
         let (seen, opened) = (last.below.below(degrees.end), last.above.of(&degrees));
@@ -114,7 +115,7 @@ impl Made {
         let weight = last.layer.matrix(pass, &self.weights).part(opened.clone(), seen.clone());
         multiply(&mut output, Into::Replace, weight, Matrix::new(below, seen.len(), rows));
         let bias = last.bias(pass, opened.clone());
-        map_biased_rows(&mut output, &bias, |v| v);
+        add_to_rows(&mut output, &bias);
         pass.give(bias);
         // One feature's `each × rows` after the other become `rows × each`.
         let size = self.each * rows;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{Activations, Level, Made};
-use crate::backend::cpu::elementwise::{add, multiply_by, transpose};
-use crate::backend::cpu::matrix::{multiply, Into, Matrix};
+use crate::backend::cpu::elementwise::{multiply_by, transpose};
+use crate::backend::cpu::matrix::{multiply, multiply_part, Into, Matrix};
 use crate::engine::{Buffer, Pass};
 use crate::Scalar;
 
@@ -128,13 +128,9 @@ impl Made {
             let above = &above[opened.start * rows..opened.end * rows];
             let above = Matrix::new(above, opened.len(), rows);
             let below = Matrix::new(&below[..seen * rows], seen, rows);
-            let mut product = pass.take(opened.len() * seen);
-            multiply(&mut product, Into::Replace, above, below.t());
             let by_weight = self.weights.gradient(pass, level.layer.weight());
             let by_weight = &mut by_weight[opened.start * width..opened.end * width];
-            let from = product.chunks_exact(seen.max(1));
-            by_weight.chunks_exact_mut(width).zip(from).for_each(|(to, from)| add(to, from));
-            pass.give(product);
+            multiply_part(by_weight, width, Into::Add, above, below.t());
         }
     }
 }

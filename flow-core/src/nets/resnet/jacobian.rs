@@ -1,7 +1,7 @@
 //! The Jacobian of a residual net.
 
 use super::ResNet;
-use crate::backend::cpu::elementwise::{add, add_bias, multiply_add, multiply_by, multiply_each};
+use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
 use crate::engine::{Buffer, Pass};
 use crate::nets::{Differentiable, Linearization};
 use crate::{FlowError, Result, Scalar};
@@ -75,17 +75,13 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         kept.push(pass.take_copy(input));
         let mut sum = pass.take(pass.rows() * self.initial.outputs());
         self.initial.apply_with_bias(pass, weights, input, &mut sum);
-        let unbiased = pass.take_zeroed(self.hidden);
         for block in &self.blocks {
             let outer = pass.take_copy(&sum);
-            let inner = self.bend(pass, &mut kept, outer, &unbiased, &block.first);
-            let bias = block.first.bias(pass);
-            let branch = self.bend(pass, &mut kept, inner, bias, &block.second);
+            let inner = self.bend(pass, &mut kept, outer, &block.first);
+            let branch = self.bend(pass, &mut kept, inner, &block.second);
             add(&mut sum, &branch);
             pass.give(branch);
-            add_bias(&mut sum, block.second.bias(pass));
         }
-        pass.give(unbiased);
         self.last.apply_with_bias(pass, weights, &sum, output);
         kept.push(sum);
         Ok(Linearization { kept })
@@ -212,19 +208,18 @@ impl<E: Scalar> Differentiable<E> for ResNet {
 }
 
 impl ResNet {
-    /// An activation, of which everything is kept, and the layer behind it without its bias.
+    /// An activation, of which everything is kept, and the layer behind it.
     fn bend<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
         kept: &mut Vec<Buffer<E>>,
         mut values: Buffer<E>,
-        bias: &[E],
         layer: &super::Layer,
     ) -> Buffer<E> {
         let (mut slopes, mut curvatures) = (pass.take(values.len()), pass.take(values.len()));
-        self.activation.apply_with_curvature(&mut values, &mut slopes, &mut curvatures, bias);
+        self.activation.apply(&mut values, &[], &mut slopes, &mut curvatures);
         let mut above = pass.take(values.len());
-        layer.apply(pass, &self.weights, &values, &mut above);
+        layer.apply_with_bias(pass, &self.weights, &values, &mut above);
         kept.extend([values, slopes, curvatures]);
         above
     }
