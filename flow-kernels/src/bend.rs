@@ -44,7 +44,11 @@ pub fn bend<E: Element>(
     let fits = |len: usize| len == 0 || len == values.len();
     assert!(fits(slopes.len()) && fits(curvatures.len()), "one slope for each value");
     assert!(curvatures.len() <= slopes.len(), "slopes beside second derivatives");
-    assert!(bias.is_empty() || values.len() % bias.len() == 0, "rows of {} values", bias.len());
+    assert!(
+        bias.is_empty() || values.len().is_multiple_of(bias.len()),
+        "rows of {} values",
+        bias.len()
+    );
     E::bend(function, values, bias, slopes, curvatures);
 }
 

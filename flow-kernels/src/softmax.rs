@@ -14,7 +14,7 @@ use crate::{Element, LANES};
 /// Where the lists do not fit a chunk, or `values` is not whole chunks.
 pub fn softmax_and_softplus<E: Element>(values: &mut [E], chunk: usize, count: usize, len: usize) {
     assert!(len * count <= chunk, "{count} lists of {len} numbers in {chunk}");
-    assert!(chunk > 0 && values.len() % chunk == 0, "chunks of {chunk} numbers");
+    assert!(chunk > 0 && values.len().is_multiple_of(chunk), "chunks of {chunk} numbers");
     E::softmax(values, chunk, count, len);
 }
 

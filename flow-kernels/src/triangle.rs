@@ -27,7 +27,7 @@ pub enum Triangle {
 pub fn solve<E: Element>(system: Triangle, matrix: &[E], diagonal: &[E], vectors: &mut [E]) {
     let d = diagonal.len();
     assert_eq!(matrix.len(), d * d, "a {d} × {d} matrix");
-    assert!(d > 0 && vectors.len() % d == 0, "vectors of {d} numbers");
+    assert!(d > 0 && vectors.len().is_multiple_of(d), "vectors of {d} numbers");
     E::solve(system, matrix, diagonal, vectors);
 }
 
@@ -145,13 +145,9 @@ mod tests {
                 let mut x = b.clone();
                 solve(system, &matrix, &diagonal, &mut x);
                 for (x, b) in x.chunks_exact(d).zip(b.chunks_exact(d)) {
-                    for i in 0..d {
+                    for (i, b) in b.iter().enumerate() {
                         let got: f64 = (0..d).map(|j| entry(i, j) * x[j]).sum();
-                        assert!(
-                            (got - b[i]).abs() < 1e-12,
-                            "{system:?} of {d}: {got}, not {}",
-                            b[i]
-                        );
+                        assert!((got - b).abs() < 1e-12, "{system:?} of {d}: {got}, not {}", b);
                     }
                 }
             }

@@ -61,7 +61,8 @@ impl<E: Scalar> Broyden<E> {
         let inverse = &mut self.inverses[at * d..(at + d) * d];
         let state = &mut self.rows[row];
         let length = r.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let worse = !(length <= self.coefficient * state.length);
+        // A length that is no number is worse.
+        let worse = length.is_nan() || length > self.coefficient * state.length;
         let back = state.last == Last::Learned && worse;
         if back {
             // Back, and on from there by the plain step.

@@ -43,6 +43,8 @@ const MOST_STEPS: usize = 10_000;
 /// the steps are those of [`Solver::Rk4`]. The steps of [`Solver::Dopri5`] depend on x, and jump where
 /// one is refused: of its map no bound is proved. It has that of the exact solution, where the net
 /// keeps a Lipschitz constant, and nothing is known of what it makes of a box.
+/// In a flow on a data box, the inverses of the blocks before this one are bounded at the points of
+/// the box; the inverse that is run meets those to the order of the solver.
 ///
 /// Gradients are those of the steps as they were taken, whose lengths count as constants: exact for
 /// [`Solver::Rk4`]. A pass keeps x before each step, and computes the stages once more.
