@@ -1,5 +1,7 @@
 //! Weights that are used scaled down, so that a net keeps a Lipschitz constant.
 
+use rayon::prelude::*;
+
 use super::norm::{self, Map};
 use crate::engine::{Builder, Derived, State};
 use crate::{FlowError, Result, Scalar};
@@ -28,6 +30,9 @@ pub(crate) struct Limit {
     /// Holds f.
     factor: Derived,
 }
+
+/// The norms of a net with so large a weight are worth a thread each.
+const WORTH_A_THREAD: usize = 2048;
 
 #[derive(Clone, Debug)]
 struct Weight {
@@ -85,9 +90,14 @@ impl Limit {
             }
             return;
         }
-        let found = self.weights.iter().zip(numbers);
+        let norm =
+            |(weight, numbers): (&Weight, &Vec<E>)| norm::norm_and_direction(numbers, weight.map);
         let (bounds, directions): (Vec<f64>, Vec<Vec<f64>>) =
-            found.map(|(weight, numbers)| norm::norm_and_direction(numbers, weight.map)).unzip();
+            if numbers.iter().any(|numbers| numbers.len() > WORTH_A_THREAD) {
+                self.weights.par_iter().zip(numbers).map(norm).unzip()
+            } else {
+                self.weights.iter().zip(numbers).map(norm).unzip()
+            };
         let factor = self.factor(self.product(&bounds), E::epsilon().as_f64());
         self.factor.of_mut(derived)[0] = E::of(factor);
         for (i, weight) in self.weights.iter().enumerate() {
