@@ -20,7 +20,16 @@ pub enum Triangle {
 }
 
 /// Solves the system for each of the `vectors`, in place: as many numbers each as `diagonal` has,
-/// which counts for [`Triangle::Upper`] and its transpose.
+/// which counts for [`Triangle::Upper`] and its transpose. Sums are taken one entry after the other,
+/// as by hand; a zero on the diagonal gives numbers that are not finite.
+///
+/// ```
+/// use flow_kernels::{solve, Triangle};
+/// // x + 2y = 4 and 3y = 3, for one vector.
+/// let mut vector = [4.0, 3.0];
+/// solve(Triangle::Upper, &[0.0, 2.0, 0.0, 0.0], &[1.0, 3.0], &mut vector);
+/// assert_eq!(vector, [2.0, 1.0]);
+/// ```
 ///
 /// # Panics
 /// Where `matrix` is not square with that side, or `vectors` are not whole.

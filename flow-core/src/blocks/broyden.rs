@@ -158,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_does_worse_is_taken_back() {
+        let mut all = Broyden::<f64>::new(1, 1, 0.5).unwrap();
+        let (mut x, step) =
+            ([1.0], |all: &mut Broyden<f64>, x: &mut [f64], r: f64| all.step(0, x, &mut [r]));
+        assert!(!step(&mut all, &mut x, 1.0) && x == [0.0], "a plain step");
+        assert!(!step(&mut all, &mut x, 0.4), "0.4 is less than half of 1");
+        assert!((x[0] + 0.4 / 0.6).abs() < 1e-15, "a learned step: the slope was 0.6, not {x:?}");
+        assert!(step(&mut all, &mut x, 0.3), "0.3 is more than half of 0.4");
+        assert_eq!(x, [-0.4], "from 0 on by the plain step");
+    }
+
+    #[test]
     fn a_turning_map_is_no_trap() {
         // The slope jumps between its bounds, so that what was learned is often wrong.
         for c in [0.5, 0.9, 0.99] {

@@ -15,7 +15,8 @@ use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 ///
 /// The net reads x and, at every pixel, the context after the features; its Jacobian is that by x.
 ///
-/// The inverse iterates `x ← z − g(x)`. It stops a row where the certified radius c/(1 − c) times
+/// The inverse iterates `x ← z − g(x)`, rows of up to 8 numbers by Broyden's method and a last such
+/// step. It stops a row where the certified radius c/(1 − c) times
 /// the last step is at most the tolerance times the larger of 1 and ‖x‖, but no less than 8ε/(1 − c)
 /// of the larger of 1, ‖x‖ and ‖z‖, with ε the spacing of the numbers at 1; where rounding keeps the
 /// steps from shrinking before, up to 16/(1 − c) times that floor is accepted.
