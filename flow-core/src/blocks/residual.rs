@@ -1,5 +1,6 @@
 use super::contraction::{Contraction, Stuck};
 use super::determinant::Determinant;
+use super::expansion::Expansion;
 use super::field::Field;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Builder, Pass, State, Values};
@@ -167,6 +168,9 @@ impl<N> Residual<N> {
     where
         N: Differentiable<E>,
     {
+        if Expansion::<E>::fits(self.determinant, pass.rows(), self.field.size()) {
+            return self.product_of_expansion(pass, direction, gradient, log_det);
+        }
         let x = pass.restore();
         self.in_parts(pass, |pass, rows| {
             let at = self.numbers(&rows);
@@ -190,7 +194,7 @@ impl<N> Residual<N> {
     {
         let (field, determinant) = (&self.field, self.determinant);
         let mut output = pass.take(x.len());
-        let at = field.linearize(pass, x, &[], &mut output)?;
+        let at = field.linearize(pass, x, &[], &mut output, true)?;
         let inverses = determinant.inverses(field, pass, &at);
         let inverses_of = inverses.as_deref();
         let mut by_x = pass.take(x.len());
@@ -220,6 +224,70 @@ impl<N> Residual<N> {
         Ok(())
     }
 
+    /// [`product`](Self::product) with what the pass has kept.
+    fn product_of_expansion<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        direction: Direction,
+        gradient: &mut [E],
+        log_det: &[E],
+    ) -> Result<()>
+    where
+        N: Differentiable<E>,
+    {
+        let (field, mut expansion, x) = (&self.field, Expansion::restore(pass), pass.restore());
+        expansion.invert(pass, field.size());
+        let mut by_x = pass.take(x.len());
+        if direction == Direction::Forward {
+            let unread = expansion.gradient(field, pass, log_det, gradient, &mut by_x);
+            add(gradient, &by_x);
+            pass.give(unread);
+        } else {
+            // As in `product_of_part`.
+            let mut scale = pass.take_copy(log_det);
+            scale.iter_mut().for_each(|v| *v = -*v);
+            let mut by_output = pass.take_zeroed(x.len());
+            let inverses = expansion.gradient(field, pass, &scale, &by_output, &mut by_x);
+            add(gradient, &by_x);
+            times_transposed(pass, &inverses, gradient, field.size());
+            by_output.iter_mut().zip(&*gradient).for_each(|(v, &by)| *v = -by);
+            field.vjp(pass, &x, &[], &mut by_output, &mut by_x)?;
+            [scale, by_output, inverses].into_iter().for_each(|buffer| pass.give(buffer));
+        }
+        pass.give(by_x);
+        pass.give(x);
+        Ok(())
+    }
+
+    /// The net at x in `output`, with log-determinants added times `sign`, and kept where the pass
+    /// saves.
+    fn expand<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        x: &[E],
+        sign: f64,
+        output: &mut [E],
+        log_det: &mut [E],
+    ) -> Result<()>
+    where
+        N: Differentiable<E>,
+    {
+        if pass.saving() && Expansion::<E>::fits(self.determinant, pass.rows(), self.field.size()) {
+            let expansion = Expansion::new(&self.field, pass, x, output)?;
+            expansion.add_log_dets(pass, sign, log_det);
+            expansion.save(pass);
+            return Ok(());
+        }
+        self.in_parts(pass, |pass, rows| {
+            let at = self.numbers(&rows);
+            let (x, output) = (&x[at.clone()], &mut output[at]);
+            let at = self.field.linearize(pass, x, &[], output, false)?;
+            self.determinant.add(&self.field, pass, &at, sign, &mut log_det[rows]);
+            at.release(pass);
+            Ok(())
+        })
+    }
+
     /// `(I + J)⁻ᵀ` times each row.
     fn solve_transposed<E: Scalar>(
         &self,
@@ -233,15 +301,7 @@ impl<N> Residual<N> {
     {
         let d = self.field.size();
         if let Some(inverses) = inverses {
-            let mut sum = pass.take(d);
-            for (row, matrix) in rows.chunks_exact_mut(d).zip(inverses.chunks_exact(d * d)) {
-                sum.fill(E::zero());
-                for (&h, line) in row.iter().zip(matrix.chunks_exact(d)) {
-                    sum.iter_mut().zip(line).for_each(|(sum, &v)| *sum += h * v);
-                }
-                row.copy_from_slice(&sum);
-            }
-            pass.give(sum);
+            times_transposed(pass, inverses, rows, d);
             return Ok(());
         }
         let linear = Contraction { tolerance: 0.0, unit: 0.0, ..self.contraction };
@@ -249,11 +309,24 @@ impl<N> Residual<N> {
             self.field.pull(pass, at, v, out);
             Ok(())
         };
-        linear.solve(pass, rows, pull, |_, _, _| ())?.map_err(|stuck| {
+        linear.solve(pass, rows, false, pull, |_, _, _| ())?.map_err(|stuck| {
             let help = "a smaller `lipschitz` makes the inverse better conditioned";
             self.stuck(pass, stuck, "the inverse's gradient", help)
         })
     }
+}
+
+/// `Mᵀ` times each row, with a matrix for each.
+fn times_transposed<E: Scalar>(pass: &mut Pass<'_, E>, matrices: &[E], rows: &mut [E], d: usize) {
+    let mut sum = pass.take(d);
+    for (row, matrix) in rows.chunks_exact_mut(d).zip(matrices.chunks_exact(d * d)) {
+        sum.fill(E::zero());
+        for (&h, line) in row.iter().zip(matrix.chunks_exact(d)) {
+            sum.iter_mut().zip(line).for_each(|(sum, &v)| *sum += h * v);
+        }
+        row.copy_from_slice(&sum);
+    }
+    pass.give(sum);
 }
 
 impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
@@ -264,22 +337,19 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             let copy = pass.take_copy(x);
             pass.save(copy);
         }
-        self.in_parts(pass, |pass, rows| {
-            let x = &mut x[self.numbers(&rows)];
-            let mut output = pass.take(x.len());
-            let at = self.field.linearize(pass, x, &[], &mut output)?;
-            self.determinant.add(&self.field, pass, &at, 1.0, &mut log_det[rows]);
-            add(x, &output);
-            at.release(pass);
-            pass.give(output);
-            Ok(())
-        })
+        let mut output = pass.take(x.len());
+        self.expand(pass, x, 1.0, &mut output, log_det)?;
+        add(x, &output);
+        pass.give(output);
+        Ok(())
     }
 
     fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()> {
         let net =
             |pass: &mut Pass<'_, E>, x: &[E], out: &mut [E]| self.field.evaluate(pass, x, &[], out);
-        let solved = self.contraction.solve(pass, z, net, |pass, row, radius| {
+        // A row's context lies where the row does.
+        let any = pass.context().is_empty();
+        let solved = self.contraction.solve(pass, z, any, net, |pass, row, radius| {
             pass.inexact(row, radius);
         })?;
         solved.map_err(|stuck| {
@@ -291,18 +361,13 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             let copy = pass.take_copy(z);
             pass.save(copy);
         }
-        if !pass.wants_log_det() {
+        if !pass.wants_log_det() && !pass.saving() {
             return Ok(());
         }
-        self.in_parts(pass, |pass, rows| {
-            let x = &z[self.numbers(&rows)];
-            let mut output = pass.take(x.len());
-            let at = self.field.linearize(pass, x, &[], &mut output)?;
-            self.determinant.add(&self.field, pass, &at, -1.0, &mut log_det[rows]);
-            at.release(pass);
-            pass.give(output);
-            Ok(())
-        })
+        let mut output = pass.take(z.len());
+        self.expand(pass, z, -1.0, &mut output, log_det)?;
+        pass.give(output);
+        Ok(())
     }
 
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
