@@ -96,14 +96,18 @@ impl Layer {
         input: &[E],
         output: &mut [E],
     ) {
-        let weight = self.matrix(pass, weights).t();
+        let columns = self.map.inputs * self.map.window.taps();
+        let turned = weights.turned(pass.state(), self.weight);
+        let weight = match turned {
+            Some(turned) => Matrix::new(turned, columns, self.map.outputs),
+            None => self.matrix(pass, weights).t(),
+        };
         let window = self.map.window;
         if window.kernel == 1 {
             let pixels = output.len() / self.map.outputs;
             let input = Matrix::new(input, pixels, self.map.inputs);
             return multiply(output, Into::Replace, input, weight);
         }
-        let columns = self.map.inputs * window.taps();
         let mut patches = pass.take(window.pixels() * columns);
         let images = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
         for (image, out) in images {
