@@ -68,7 +68,7 @@ pub trait Element:
     fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]);
 
     #[doc(hidden)]
-    fn transpose(to: &mut [Self], from: &[Self], stride: usize, sizes: [usize; 2]);
+    fn transpose(to: &mut [Self], from: &[Self], strides: [usize; 2], sizes: [usize; 2]);
 }
 
 mod sealed {
@@ -192,8 +192,8 @@ macro_rules! element {
                 triangle::run(system, matrix, diagonal, vectors);
             }
 
-            fn transpose(to: &mut [Self], from: &[Self], stride: usize, sizes: [usize; 2]) {
-                $transpose(to, from, stride, sizes);
+            fn transpose(to: &mut [Self], from: &[Self], strides: [usize; 2], sizes: [usize; 2]) {
+                $transpose(to, from, strides, sizes);
             }
         }
     };
@@ -242,7 +242,7 @@ element!(
         3.999_999_999_940_942e-1,
         6.666_666_666_666_735e-1,
     ],
-    transpose |to, from, stride, sizes| transpose::run(to, from, stride, sizes, transpose::turn),
+    transpose |to, from, strides, sizes| transpose::run(to, from, strides, sizes, transpose::turn),
 );
 
 /// A unit in the last place of the single nearest to `truth`, at least the least denormal.

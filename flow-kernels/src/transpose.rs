@@ -5,24 +5,28 @@ use crate::Element;
 /// Sides of the squares that are turned in one go.
 const SIDE: usize = 8;
 
-/// Writes the transpose of `rows` rows of `columns` numbers, which start `stride` numbers apart in
-/// `from`: `to[j · rows + i] = from[i · stride + j]`.
+/// Writes the transpose of `rows` rows of `columns` numbers. Rows start so many numbers apart in `to`
+/// and in `from`: `to[j · strides[0] + i] = from[i · strides[1] + j]`. What lies between them stays.
 ///
 /// ```
 /// let mut turned = [0.0; 4];
-/// flow_kernels::transpose(&mut turned, &[1.0, 2.0, 9.0, 3.0, 4.0, 9.0], 3, [2, 2]);
+/// flow_kernels::transpose(&mut turned, &[1.0, 2.0, 9.0, 3.0, 4.0, 9.0], [2, 3], [2, 2]);
 /// assert_eq!(turned, [1.0, 3.0, 2.0, 4.0]);
 /// ```
 ///
 /// # Panics
-/// Where `to` is not `rows · columns` long, `stride` is below `columns`, or `from` is too short.
-pub fn transpose<E: Element>(to: &mut [E], from: &[E], stride: usize, [rows, columns]: [usize; 2]) {
-    assert_eq!(to.len(), rows * columns, "a {columns} × {rows} matrix");
-    let needed = if to.is_empty() { 0 } else { (rows - 1) * stride + columns };
-    assert!(columns <= stride && needed <= from.len(), "{rows} rows of {columns} numbers");
-    if !to.is_empty() {
-        E::transpose(to, from, stride, [rows, columns]);
+/// Where rows would overlap, or a side is too short.
+pub fn transpose<E: Element>(to: &mut [E], from: &[E], strides: [usize; 2], sizes: [usize; 2]) {
+    let [rows, columns] = sizes;
+    if rows == 0 || columns == 0 {
+        return;
     }
+    let fits = |side: &[E], stride: usize, rows: usize, columns: usize| {
+        columns <= stride && (rows - 1) * stride + columns <= side.len()
+    };
+    assert!(fits(from, strides[1], rows, columns), "{rows} rows of {columns} numbers to read");
+    assert!(fits(to, strides[0], columns, rows), "{columns} rows of {rows} numbers to write");
+    E::transpose(to, from, strides, sizes);
 }
 
 /// Squares by `turn`, and what is left over number by number.
@@ -30,7 +34,7 @@ pub fn transpose<E: Element>(to: &mut [E], from: &[E], stride: usize, [rows, col
 pub(crate) fn run<E: Element>(
     to: &mut [E],
     from: &[E],
-    stride: usize,
+    [there, stride]: [usize; 2],
     [rows, columns]: [usize; 2],
     turn: impl Fn([[E; SIDE]; SIDE]) -> [[E; SIDE]; SIDE],
 ) {
@@ -42,14 +46,14 @@ pub(crate) fn run<E: Element>(
                 *line = *from[(i + k) * stride + j..].first_chunk().expect("a line");
             }
             for (k, line) in turn(square).into_iter().enumerate() {
-                *to[(j + k) * rows + i..].first_chunk_mut().expect("a line") = line;
+                *to[(j + k) * there + i..].first_chunk_mut().expect("a line") = line;
             }
         }
     }
     for i in 0..rows {
         let left = if i < whole[0] { whole[1] } else { 0 };
         for j in left..columns {
-            to[j * rows + i] = from[i * stride + j];
+            to[j * there + i] = from[i * stride + j];
         }
     }
 }
@@ -62,15 +66,15 @@ pub(crate) fn turn<E: Element>(square: [[E; SIDE]; SIDE]) -> [[E; SIDE]; SIDE] {
 
 /// In single precision, a square in eight registers where there is AVX.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn run_singles(to: &mut [f32], from: &[f32], stride: usize, sizes: [usize; 2]) {
-    let Some(simd) = pulp::x86::V3::try_new() else { return run(to, from, stride, sizes, turn) };
+pub(crate) fn run_singles(to: &mut [f32], from: &[f32], strides: [usize; 2], sizes: [usize; 2]) {
+    let Some(simd) = pulp::x86::V3::try_new() else { return run(to, from, strides, sizes, turn) };
     simd.vectorize(
         #[inline(always)]
         || {
             run(
                 to,
                 from,
-                stride,
+                strides,
                 sizes,
                 #[inline(always)]
                 |square| turn_singles(simd, square),
@@ -117,8 +121,8 @@ fn turn_singles(simd: pulp::x86::V3, square: [[f32; SIDE]; SIDE]) -> [[f32; SIDE
 
 /// In single precision.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn run_singles(to: &mut [f32], from: &[f32], stride: usize, sizes: [usize; 2]) {
-    run(to, from, stride, sizes, turn);
+pub(crate) fn run_singles(to: &mut [f32], from: &[f32], strides: [usize; 2], sizes: [usize; 2]) {
+    run(to, from, strides, sizes, turn);
 }
 
 #[cfg(test)]
@@ -131,12 +135,15 @@ mod tests {
         {
             let stride = columns + beside;
             let from: Vec<E> = (0..rows * stride).map(|k| E::constant(k as f64)).collect();
-            let mut to = vec![E::constant(-1.0); rows * columns];
+            let (there, untouched) = (rows + 2 * beside, E::constant(-1.0));
+            let mut to = vec![untouched; there * columns];
             // The last row may end where its numbers end.
-            transpose(&mut to, &from[..from.len() - beside], stride, [rows, columns]);
+            let whole = &from[..from.len() - beside];
+            transpose(&mut to, whole, [there, stride], [rows, columns]);
             for (k, v) in to.into_iter().enumerate() {
-                let want = from[k % rows * stride + k / rows];
-                assert_eq!(v, want, "{rows} × {columns}, {stride} apart: {k}");
+                let (i, j) = (k % there, k / there);
+                let want = if i < rows { from[i * stride + j] } else { untouched };
+                assert_eq!(v, want, "{rows} × {columns}, {stride} and {there} apart: {k}");
             }
         }
     }
@@ -145,12 +152,18 @@ mod tests {
     fn each_number_finds_its_place() {
         turns::<f32>();
         turns::<f64>();
-        transpose::<f32>(&mut [], &[], 3, [0, 3]);
+        transpose::<f32>(&mut [], &[], [0, 3], [0, 3]);
     }
 
     #[test]
-    #[should_panic(expected = "3 rows of 2 numbers")]
+    #[should_panic(expected = "3 rows of 2 numbers to read")]
     fn nothing_beyond_the_source_is_read() {
-        transpose(&mut [0.0; 6], &[0.0; 7], 3, [3, 2]);
+        transpose(&mut [0.0; 6], &[0.0; 7], [3, 3], [3, 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 rows of 3 numbers to write")]
+    fn nothing_beyond_the_target_is_written() {
+        transpose(&mut [0.0; 6], &[0.0; 8], [4, 3], [3, 2]);
     }
 }

@@ -134,8 +134,8 @@ impl<E: Scalar> Builder<E> {
         Derived(begin..self.derived)
     }
 
-    /// Room for the transpose of a matrix of so many rows and columns, which is kept up to date.
-    pub(crate) fn turned(&mut self, source: Source, sizes: [usize; 2]) -> Turned {
+    /// Room for the transpose of a matrix `[rows, taps, columns]`, which is kept up to date.
+    pub(crate) fn turned(&mut self, source: Source, sizes: [usize; 3]) -> Turned {
         let start = self.layout.turned.last().map_or(0, Turned::end);
         let turned = Turned::new(source, sizes, start);
         self.layout.turned.push(turned.clone());

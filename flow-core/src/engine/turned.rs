@@ -18,6 +18,7 @@ use crate::Scalar;
 pub(crate) struct Turned {
     source: Source,
     sizes: [usize; 2],
+    taps: usize,
     range: Range<usize>,
 }
 
@@ -39,9 +40,20 @@ impl Source {
 }
 
 impl Turned {
-    /// A matrix of `rows` times `columns` numbers, whose transpose starts at `start`.
-    pub(crate) fn new(source: Source, sizes: [usize; 2], start: usize) -> Self {
-        Self { source, sizes, range: start..start + sizes[0] * sizes[1] }
+    /// A matrix of `rows` times `taps · columns` numbers, whose transpose starts at `start`. Taps
+    /// change sides, the last first: `[rows, taps, columns]` becomes `[columns, taps, rows]`.
+    pub(crate) fn new(source: Source, [rows, taps, columns]: [usize; 3], start: usize) -> Self {
+        let range = start..start + rows * taps * columns;
+        Self { source, sizes: [rows, columns], taps, range }
+    }
+
+    /// Writes the transpose of the matrix.
+    pub(crate) fn write<E: Scalar>(&self, matrix: &[E], to: &mut [E]) {
+        let (taps, [rows, columns]) = (self.taps, self.sizes);
+        for tap in 0..taps {
+            let (from, to) = (&matrix[tap * columns..], &mut to[(taps - 1 - tap) * rows..]);
+            transpose(to, from, [taps * rows, taps * columns], self.sizes);
+        }
     }
 
     /// Where the transpose ends.
@@ -66,8 +78,7 @@ pub(crate) fn turn<E: Scalar>(all: &[Turned], state: &mut State<E>) {
         left = rest;
     }
     jobs.into_par_iter().for_each(|(matrix, to)| {
-        let from = matrix.source.of(values, derived);
-        transpose(to, from, matrix.sizes[1], matrix.sizes);
+        matrix.write(matrix.source.of(values, derived), to);
     });
 }
 
@@ -82,12 +93,12 @@ mod tests {
         let start = |k: f64| Start::Values((0..6).map(|i| k + f64::from(i)).collect());
         let one = builder.parameter("one", &[2, 3], start(0.0));
         let two = builder.parameter("two", &[3, 2], start(10.0));
-        let one = builder.turned(Source::Parameter(one), [2, 3]);
-        let two = builder.turned(Source::Parameter(two), [3, 2]);
+        let one = builder.turned(Source::Parameter(one), [2, 1, 3]);
+        let two = builder.turned(Source::Parameter(two), [1, 3, 2]);
         let (layout, mut state) = builder.finish();
         assert_eq!(one.of(&state), None);
         turn(&layout.turned, &mut state);
         assert_eq!(one.of(&state).unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        assert_eq!(two.of(&state).unwrap(), [10.0, 12.0, 14.0, 11.0, 13.0, 15.0]);
+        assert_eq!(two.of(&state).unwrap(), [14.0, 12.0, 10.0, 15.0, 13.0, 11.0]);
     }
 }

@@ -1,5 +1,7 @@
 //! The weight matrices of a net as its layers use them.
 
+use std::borrow::Cow;
+
 use super::NetOptions;
 use crate::engine::{Builder, Derived, Parameter, Pass, Source, Start, State, Turned, Values};
 use crate::lipschitz::limit::{Limit, Part};
@@ -135,15 +137,36 @@ impl Weights {
     pub(crate) fn keep_turned<E: Scalar>(&mut self, builder: &mut Builder<E>) {
         for index in 0..self.list.len() {
             let (source, weight) = (self.source(index), &mut self.list[index]);
-            let sizes = [weight.map.outputs, weight.columns()];
-            let wide = sizes.iter().all(|&side| side >= WIDE);
-            weight.turned = wide.then(|| builder.turned(source, sizes));
+            let Map { outputs, inputs, window, .. } = weight.map;
+            let scatters = weight.map.scatters();
+            if scatters || (outputs >= WIDE && weight.columns() >= WIDE) {
+                let sizes = if scatters {
+                    [outputs, window.taps(), inputs]
+                } else {
+                    [outputs, 1, weight.columns()]
+                };
+                weight.turned = Some(builder.turned(source, sizes));
+            }
         }
     }
 
-    /// The transpose of [`used`](Self::used), `[inputs, outputs]`, where there is one.
-    pub(crate) fn turned<'a, E>(&self, state: &'a State<E>, index: usize) -> Option<&'a [E]> {
-        self.list[index].turned.as_ref()?.of(state)
+    /// The transpose of [`used`](Self::used), where it is kept: `[taps·inputs, outputs]`, or
+    /// `[inputs, taps·outputs]` with the last tap first where the layer [scatters](Map::scatters).
+    pub(crate) fn turned<'a, E: Scalar>(
+        &self,
+        state: &'a State<E>,
+        index: usize,
+    ) -> Option<Cow<'a, [E]>> {
+        let turned = self.list[index].turned.as_ref()?;
+        Some(match turned.of(state) {
+            Some(numbers) => Cow::Borrowed(numbers),
+            None => {
+                let matrix = self.used(state, index);
+                let mut numbers = vec![E::zero(); matrix.len()];
+                turned.write(matrix, &mut numbers);
+                Cow::Owned(numbers)
+            }
+        })
     }
 
     /// Where a weight lies as its layer uses it.
