@@ -78,7 +78,7 @@ fn the_bound_survives_its_own_rounding() {
 
 #[test]
 fn single_precision_is_certain_and_close() {
-    for (rows, columns) in [(1, 7), (16, 16), (2, 128), (128, 128), (40, 300)] {
+    for (rows, columns) in [(1, 7), (16, 16), (2, 64), (50, 50), (20, 60)] {
         let single: Vec<f32> = random(rows, columns, 3).iter().map(|&v| v as f32).collect();
         let double: Vec<f64> = single.iter().map(|&v| v.into()).collect();
         let map = matrix(rows, columns);
