@@ -37,6 +37,7 @@
 //! # fn main() {}
 //! ```
 
+mod bases;
 mod device;
 mod either;
 #[cfg(feature = "emulation")]

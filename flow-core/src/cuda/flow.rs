@@ -6,6 +6,7 @@ use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
 use flow_cuda::kernels::noise::stream as noise_stream;
 use flow_cuda::Device;
 
+use super::graphs::Graphs;
 use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::training::Update;
@@ -184,11 +185,11 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         }
         self.with(direction, rows, (true, false), |store, key| {
             store.start(key, x, context)?;
-            store.run(key, PASS)?;
+            store.run(key, &[PASS])?;
             let Recorded { places, by_output, .. } = *store.recorded(key);
             store.write(key, by_output, cotangent)?;
             store.write(key, places.by_log_det, by_log_det)?;
-            store.run(key, PRODUCT)?;
+            store.run(key, &[PRODUCT])?;
             let input = store.read(key, places.gradient.slot)?;
             let context = store.read(key, places.context_gradient.slot)?;
             let parameters = self.finished(store)?;
@@ -212,6 +213,12 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             values.parameters.copy_from_slice(&parameters);
             Ok(())
         })
+    }
+
+    /// Which of its passes and training steps run as graphs: those that ran twice, where the device
+    /// makes graphs; and why others could not be captured, which run kernel by kernel.
+    pub fn graphs(&self) -> Graphs {
+        self.lock().graphs()
     }
 
     /// The gradient by the parameters, that by derived values carried on to them on the CPU.
@@ -242,7 +249,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
                 let z = self.machine.sample_base(rows, &noise, 1.0, Some(&mut log_prob));
                 store.start(key, &z, &[])?;
             }
-            store.run(key, PASS)?;
+            store.run(key, &[PASS])?;
             if let Some(Drawn { log_prob: slot, .. }) = drawn {
                 log_prob = store.read(key, slot)?;
             }
@@ -274,7 +281,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let rows = self.rows(x, context)?;
         self.with(direction, rows, (false, false), |store, key| {
             store.start(key, x, context)?;
-            store.run(key, PASS)?;
+            store.run(key, &[PASS])?;
             let Recorded { output, places, .. } = *store.recorded(key);
             Ok((store.read(key, output)?, store.read(key, places.log_det)?))
         })

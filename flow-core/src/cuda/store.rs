@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use flow_cuda::{Area, Device, Plan, Slot};
+use flow_cuda::{Area, Device, Op, Plan, Slot};
 
+use super::graphs::{Graphs, Replays};
 use super::plans::Recorded;
 use crate::engine::{Direction, State};
 use crate::Result;
@@ -40,6 +41,7 @@ struct Ready<D: Device> {
     frame: D::Memory,
     scratch: D::Memory,
     tables: D::Tables,
+    replays: Replays<D>,
 }
 
 impl<D: Device> Store<D> {
@@ -77,7 +79,8 @@ impl<D: Device> Store<D> {
         let frame = self.device.memory(plan.frame_len())?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
-        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables });
+        let replays = Replays::default();
+        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays });
         Ok(())
     }
 
@@ -157,21 +160,32 @@ impl<D: Device> Store<D> {
         Ok(self.device.write(&mut self.gradient, 0, gradient)?)
     }
 
-    /// Runs a part of a plan.
-    pub(super) fn run(&self, key: Key, part: usize) -> Result<()> {
-        let Ready { plan, frame, scratch, tables, .. } = &self.plans[&key];
+    /// Runs parts of a plan, one after the other.
+    pub(super) fn run(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        let Self { device, plans, .. } = self;
+        let Some(ready) = plans.get_mut(&key) else { return Ok(()) };
+        let Ready { plan, frame, scratch, tables, replays, .. } = ready;
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
             Area::Buffers => Some(&self.buffers),
             Area::Derived => Some(&self.derived),
             Area::Gradient => Some(&self.gradient),
             Area::DerivedGradient => Some(&self.derived_gradient),
-            Area::Frame => Some(frame),
-            Area::Scratch => Some(scratch),
+            Area::Frame => Some(&*frame),
+            Area::Scratch => Some(&*scratch),
             Area::Optimizer => Some(&self.optimizer),
             Area::Data => Some(&self.data),
         };
-        self.device.run(&plan.parts()[part], &mut memory, tables)?;
+        let ops: Vec<&[Op]> = parts.iter().map(|&part| &plan.parts()[part][..]).collect();
+        let number = parts.iter().fold(0, |all, part| all | 1 << part);
+        replays.run(device, number, &ops, &mut memory, tables)?;
         Ok(())
+    }
+
+    /// What runs as graphs.
+    pub(super) fn graphs(&self) -> Graphs {
+        let mut found = Graphs::default();
+        self.plans.values().for_each(|ready| ready.replays.count(&mut found));
+        found
     }
 }

@@ -19,8 +19,7 @@ struct Tile {
     threads: u32,
 }
 
-const SMALL: Tile =
-    Tile { kernel: together(PRODUCT, "product"), tall: 32, wide: 32, threads: 64 };
+const SMALL: Tile = Tile { kernel: together(PRODUCT, "product"), tall: 32, wide: 32, threads: 64 };
 const LARGE: Tile =
     Tile { kernel: together(PRODUCT, "large_product"), tall: 128, wide: 64, threads: 128 };
 

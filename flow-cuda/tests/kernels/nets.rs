@@ -35,7 +35,8 @@ fn products_are_those_of_the_definition() {
 #[test]
 fn large_products_are_those_of_the_definition() {
     let sizes = [(1031, 900, 19), (16385, 65, 6), (2048, 512, 20)];
-    for ((m, n, k), transposed) in sizes.into_iter().zip([(false, true), (true, false), (true, true)])
+    for ((m, n, k), transposed) in
+        sizes.into_iter().zip([(false, true), (true, false), (true, true)])
     {
         for odd in [0, 3] {
             let Some(mut trial) = Trial::new() else { return };
@@ -51,6 +52,22 @@ fn large_products_are_those_of_the_definition() {
             close("a large product", &found[0], &expected);
         }
     }
+}
+
+/// Rows of the whole matrices allow four numbers at once, but the parts end inside of such four.
+#[test]
+fn products_of_parts_leave_the_rest_alone() {
+    let Some(mut trial) = Trial::new() else { return };
+    let (m, n, k, wide) = (40, 38, 19, 64);
+    let (left, right) = (numbers(1, m * wide), numbers(2, n * wide));
+    let [a, b, out] = [trial.put(&left), trial.put(&right), trial.room(m * n)];
+    let a = Matrix::new(a, m, wide).part(0..m, 0..k);
+    let b = Matrix::new(b, n, wide).part(0..n, 0..k).t();
+    let found = trial.run(vec![product(out, a, b, Epilogue::default())], &[out]);
+    let cut =
+        |all: &[f32]| -> Vec<f32> { all.chunks(wide).flat_map(|row| row[..k].to_vec()).collect() };
+    let expected = oracle(&cut(&left), &cut(&right), (m, n, k), (false, true));
+    close("a product of parts", &found[0], &expected);
 }
 
 #[test]
