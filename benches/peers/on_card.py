@@ -102,7 +102,8 @@ def main():
     os.environ.update(ENVIRONMENT)
     found = rounds.Found()
     extra = [flag for flag in ("--compile", "--tf32") if getattr(chosen, flag[2:])]
-    own = [chosen.own.resolve(), "--serve", *(["--emulated"] if chosen.emulated else [])]
+    own = [chosen.own.resolve(), "--serve", *(["--tf32"] if chosen.tf32 else [])]
+    own += ["--emulated"] if chosen.emulated else []
     commands = {"flow": own}
     for name in NEEDS:
         if why := missing(name):

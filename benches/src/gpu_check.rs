@@ -3,6 +3,7 @@
 //! ```text
 //! gpu-check                          on GPU 0, a table
 //! gpu-check --emulated W2 W3         on the emulated one, where only the agreement means something
+//! gpu-check --tf32                   large products by cuBLAS in TF32
 //! gpu-check --serve                  times passes on request, as serve-workloads does
 //! gpu-check --fill FOLDER            compiles all kernels to a cache that needs no compiler
 //! ```
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use flow_benches::{load, serve, OnCard, Pass, Request, Target, NAMES};
-use flow_core::cuda::{Cache, Device, Either, Emulated, Gpu, ARCHITECTURES};
+use flow_core::cuda::{Cache, Device, Either, Emulated, Gpu, Products, ARCHITECTURES};
 use flow_core::FlowError;
 use serde_json::{json, Value};
 
@@ -40,8 +41,9 @@ fn check() -> Result<(), Failure> {
     }
     let (options, names): (Vec<&str>, Vec<&str>) =
         arguments.iter().map(String::as_str).partition(|a| a.starts_with("--"));
-    if let Some(unknown) = options.iter().find(|o| !["--emulated", "--serve"].contains(o)) {
-        return Err(format!("no option {unknown}, expected --emulated, --serve or --fill").into());
+    let known = ["--emulated", "--serve", "--tf32"];
+    if let Some(unknown) = options.iter().find(|option| !known.contains(option)) {
+        return Err(format!("no option {unknown}, expected {} or --fill", known.join(", ")).into());
     }
     if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
         return Err(format!("no workload {unknown}, expected {}", NAMES.join(", ")).into());
@@ -49,6 +51,9 @@ fn check() -> Result<(), Failure> {
     let emulated = options.contains(&"--emulated");
     let device = match emulated {
         true => Either::Second(Emulated::new()?),
+        false if options.contains(&"--tf32") => {
+            Either::First(Gpu::new(0)?.multiplying_by(Products::CublasTf32)?)
+        }
         false => Either::First(Gpu::new(0)?),
     };
     if options.contains(&"--serve") {

@@ -54,5 +54,5 @@ pub use either::Either;
 pub use emulated::Emulated;
 pub use error::{DeviceError, Result};
 #[cfg(feature = "gpu")]
-pub use gpu::{Cache, Compiler, Gpu, ARCHITECTURES};
+pub use gpu::{Cache, Compiler, Gpu, Products, ARCHITECTURES};
 pub use plan::{Area, Kernel, Launch, Op, Plan, Recording, Slot, Table};

@@ -42,7 +42,7 @@ mod training;
 
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
-pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Slot, ARCHITECTURES};
+pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot, ARCHITECTURES};
 
 pub use flow::{DeviceGradients, OnDevice};
 pub use graphs::Graphs;

@@ -12,13 +12,16 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use crate::bases::Bases;
-use crate::kernels::{Arguments, FAMILIES};
+use crate::kernels::{Arguments, Gemm, FAMILIES};
 use crate::{Area, Device, DeviceError, Kernel, Op, Result};
 
+mod blas;
 mod cache;
 mod compiler;
 mod graph;
 
+use blas::Blas;
+pub use blas::Products;
 pub use cache::{Cache, ARCHITECTURES};
 pub use compiler::Compiler;
 use graph::Graph;
@@ -34,6 +37,10 @@ type Functions = Arc<Mutex<HashMap<Kernel, CudaFunction>>>;
 /// Kernels can be captured as a CUDA graph, which the processor starts by one call. A graph belongs to
 /// the memories that it was captured with and is of no use where one of them lies elsewhere;
 /// [`without_graphs`](Self::without_graphs) turns that off.
+///
+/// Large matrix products are cuBLAS's where the library is found, in full single precision, and small
+/// ones and all others those of the kernels here, with what follows them in the same kernel;
+/// [`multiplying_by`](Self::multiplying_by) chooses, also TF32.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     context: Arc<CudaContext>,
@@ -41,6 +48,7 @@ pub struct Gpu {
     functions: Functions,
     /// Held while a graph is launched.
     launching: Arc<Mutex<()>>,
+    blas: Option<Arc<Blas>>,
     architecture: String,
     cache: Cache,
     checked: bool,
@@ -71,16 +79,33 @@ impl Gpu {
         unsafe { context.disable_event_tracking() };
         // A stream of its own: the default one cannot be captured in a graph.
         let stream = context.new_stream().map_err(open)?;
-        Ok(Self {
+        Self {
             context,
             stream,
             functions: Arc::default(),
             launching: Arc::default(),
             architecture: format!("compute_{major}{minor}"),
+            blas: None,
             cache: Cache::default(),
             checked: false,
             graphs: true,
-        })
+        }
+        .multiplying_by(Products::Found)
+    }
+
+    /// Multiplies matrices by something else.
+    ///
+    /// # Errors
+    /// [`DeviceError::Missing`] where cuBLAS is asked for and not there, and what it reports.
+    pub fn multiplying_by(mut self, products: Products) -> Result<Self> {
+        let wanted = match products {
+            Products::Own => false,
+            Products::Found => blas::find().is_ok(),
+            Products::Cublas | Products::CublasTf32 => blas::find().map(|()| true)?,
+        };
+        let new = || Blas::new(&self.stream, products == Products::CublasTf32).map(Arc::new);
+        self.blas = if wanted { Some(new()?) } else { None };
+        Ok(self)
     }
 
     /// Starts each kernel by itself.
@@ -184,22 +209,44 @@ impl Gpu {
                     Ok(lists + 4 * table.offset as u64)
                 },
             )?;
-            let function = self.function(op.kernel)?;
-            let [grid_dim, block_dim] =
-                [op.launch.grid, op.launch.block].map(<(u32, u32, u32)>::from);
-            let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 };
-            let mut launch = stream.launch_builder(&function);
-            launch.arg(&arguments);
-            // SAFETY: every kernel takes one `Arguments`. Its addresses lie in memories that the
-            // caller holds, inside of their lengths as found above; that a kernel stays inside of its
-            // operands was checked when the op was recorded. All work on these memories, their being
-            // freed included, goes through the one stream that owns them, in order: `stream` is that
-            // one, or one that captures what will be launched there.
-            let launched = unsafe { launch.launch(config) };
-            launched.map_err(|error| failed(op.kernel, error))?;
-            if self.checked {
-                self.stream.synchronize().map_err(|error| failed(op.kernel, error))?;
-            }
+            // SAFETY: the addresses lie in memories that the caller holds, inside of their lengths as
+            // found above; that a kernel stays inside of its operands was checked when the op was
+            // recorded. All work on these memories, their being freed included, goes through the one
+            // stream that owns them, in order: `stream` is that one, or one that captures what will
+            // be launched there.
+            unsafe { self.start(stream, op, &arguments)? };
+        }
+        Ok(())
+    }
+
+    /// Starts an op on a stream.
+    ///
+    /// # Safety
+    /// The operands must be as long as was checked when it was recorded, and stay until it is done.
+    unsafe fn start(&self, stream: &Arc<CudaStream>, op: &Op, arguments: &Arguments) -> Result<()> {
+        let gemm = self.blas.as_deref().and_then(|blas| Some((blas, Gemm::of(op)?)));
+        let (mut kernel, mut launch) = (op.kernel, op.launch);
+        if let Some((blas, (gemm, finish))) = gemm {
+            let operands = gemm.at.map(|operand| arguments.address(operand));
+            // SAFETY: a product in columns reads and writes what that in rows does.
+            unsafe { blas.run(stream, &gemm, operands)? };
+            let Some(rest) = finish else { return self.done(kernel) };
+            (kernel, launch) = rest;
+        }
+        let function = self.function(kernel)?;
+        let [grid_dim, block_dim] = [launch.grid, launch.block].map(<(u32, u32, u32)>::from);
+        let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 };
+        let mut launch = stream.launch_builder(&function);
+        launch.arg(arguments);
+        // SAFETY: every kernel takes one `Arguments`; the operands are the caller's.
+        unsafe { launch.launch(config) }.map_err(|error| failed(kernel, error))?;
+        self.done(kernel)
+    }
+
+    /// Waits for a kernel where each is checked.
+    fn done(&self, kernel: Kernel) -> Result<()> {
+        if self.checked {
+            self.stream.synchronize().map_err(|error| failed(kernel, error))?;
         }
         Ok(())
     }
@@ -219,7 +266,12 @@ impl Device for Gpu {
     type Graph = Graph;
 
     fn name(&self) -> String {
-        self.context.name().unwrap_or_else(|_| "a GPU".into())
+        let name = self.context.name().unwrap_or_else(|_| "a GPU".into());
+        match self.blas.as_deref() {
+            None => format!("{name}, without cuBLAS"),
+            Some(Blas { tf32: true, .. }) => format!("{name}, with cuBLAS in TF32"),
+            Some(_) => format!("{name}, with cuBLAS"),
+        }
     }
 
     fn memory(&self, len: usize) -> Result<Self::Memory> {

@@ -9,6 +9,8 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 pub mod affine;
 mod arguments;
 pub mod diagonal;
+#[cfg(any(feature = "gpu", test))]
+mod gemm;
 pub mod linear;
 pub mod noise;
 pub mod optimizer;
@@ -18,6 +20,8 @@ pub mod spline;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
+#[cfg(any(feature = "gpu", test))]
+pub(crate) use gemm::Gemm;
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -146,3 +146,16 @@ extern "C" __launch_bounds__(64) __global__ void product(Arguments a) {
 extern "C" __launch_bounds__(128) __global__ void large_product(Arguments a) {
     multiply_tiles<128, 64, 8>(a);
 }
+
+// What stands beside a product that lies in `out`, without its sums. See gemm.rs.
+extern "C" __global__ void finish_product(Arguments a) {
+    int m = a.size[0], n = a.size[1], flags = a.size[8];
+    unsigned at = THREAD;
+    if (at >= (unsigned)m * n) return;
+    float v = a.at[2][at], slope;
+    if (flags & 1) v += a.at[3][flags & 16 ? at / n : at % n];
+    v = activation(a.size[7], v, &slope);
+    if (flags & 2) a.at[4][at] = slope;
+    if (flags & 4) v *= a.at[5][at];
+    a.at[2][at] = v;
+}

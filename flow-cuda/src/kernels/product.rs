@@ -19,9 +19,16 @@ struct Tile {
     threads: u32,
 }
 
-const SMALL: Tile = Tile { kernel: together(PRODUCT, "product"), tall: 32, wide: 32, threads: 64 };
+/// The kernels of all tiles.
+pub(super) const PRODUCTS: [&str; 2] = ["product", "large_product"];
+const SMALL: Tile =
+    Tile { kernel: together(PRODUCT, PRODUCTS[0]), tall: 32, wide: 32, threads: 64 };
 const LARGE: Tile =
-    Tile { kernel: together(PRODUCT, "large_product"), tall: 128, wide: 64, threads: 128 };
+    Tile { kernel: together(PRODUCT, PRODUCTS[1]), tall: 128, wide: 64, threads: 128 };
+
+/// The flag of a product that is added to what is there.
+#[cfg(any(feature = "gpu", test))]
+pub(super) const ADDS: i32 = 8;
 
 /// Blocks that keep a card of a hundred and more processors busy.
 const ENOUGH: usize = 128;
