@@ -97,7 +97,7 @@ mod tests {
     fn products_of_blas_are_those_of_the_tiles() {
         let Ok(device) = Emulated::new() else { return };
         let (m, n, k) = (300, 260, 216);
-        for (turned, adds) in [(0, false), (1, true), (2, false), (3, false)] {
+        for (turned, adds) in [(1, true), (2, false)] {
             let mut recording = Recording::new();
             let [x, y, bias, factor, out, slopes] =
                 [m * k, k * n, n, m * n, m * n, m * n].map(|len| recording.frame(len));

@@ -12,6 +12,7 @@ pub mod diagonal;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
 pub mod linear;
+pub mod net;
 pub mod noise;
 pub mod optimizer;
 pub mod product;
@@ -51,12 +52,14 @@ families! {
     SPLINE 6 "spline";
     LINEAR 7 "linear";
     WEIGHTS 8 "weights";
+    NET 9 "net";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        [include_str!("arguments.h"), include_str!("activation.h"), self.text].concat()
+        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
+        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
     }
 
     /// The names of its kernels.
