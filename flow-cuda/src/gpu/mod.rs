@@ -18,6 +18,7 @@ use crate::{Area, Device, DeviceError, Kernel, Op, Result};
 mod blas;
 mod cache;
 mod compiler;
+mod foreign;
 mod graph;
 
 use blas::Blas;
