@@ -3,8 +3,52 @@
 use dfdx::prelude::{AsArray, Cpu, HasShape, TensorFrom, TensorFromVec};
 use flow_core::prelude::*;
 use flow_core::train::{AdamW, Clip};
-use flow_core::{Architecture, Flow};
-use flow_tests::device::chosen as gpu;
+use flow_core::{Architecture, Block, Builder, Component, Flow, Pass, Site};
+use flow_tests::device::{chosen as gpu, Chosen};
+
+type Module = (dfdx::prelude::Linear<1, 4>, dfdx::prelude::Tanh, dfdx::prelude::Linear<4, 2>);
+
+/// A block of a user's own.
+struct Negate;
+
+impl<E: Scalar> Block<E> for Negate {
+    fn forward(&self, _: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<(), FlowError> {
+        x.iter_mut().for_each(|v| *v = -*v);
+        Ok(())
+    }
+    fn inverse(
+        &self,
+        pass: &mut Pass<'_, E>,
+        z: &mut [E],
+        log_det: &mut [E],
+    ) -> Result<(), FlowError> {
+        self.forward(pass, z, log_det)
+    }
+    fn forward_vjp(
+        &self,
+        pass: &mut Pass<'_, E>,
+        gradient: &mut [E],
+        _: &[E],
+    ) -> Result<(), FlowError> {
+        self.forward(pass, gradient, &mut [])
+    }
+    fn inverse_vjp(
+        &self,
+        pass: &mut Pass<'_, E>,
+        gradient: &mut [E],
+        _: &[E],
+    ) -> Result<(), FlowError> {
+        self.forward(pass, gradient, &mut [])
+    }
+}
+
+impl<E: Scalar> Component<E> for Negate {
+    type Block = Self;
+    type Arguments = ();
+    fn component(_: &mut Builder<E>, _: Site, _: ()) -> Result<Self, FlowError> {
+        Ok(Self)
+    }
+}
 
 flow! {
     struct Plain: Vector<3> {
@@ -58,6 +102,16 @@ flow! {
     struct Continuous: Vector<2> {
         leaky_relu;
         ode(net = mlp([4], tanh), solver = rk4(2));
+    }
+
+    struct OwnBlock: Vector<2> {
+        leaky_relu;
+        use Negate;
+    }
+
+    struct OwnNet: Vector<2> {
+        affine_coupling(keep = first, net = use Module);
+        affine_coupling(keep = second, net = mlp([4], tanh));
     }
 
     struct Curved: Vector<2> {
@@ -324,15 +378,25 @@ fn every_base_trains_on_the_device() {
     close("their log-probabilities", &found.1.as_vec(), &want.1.as_vec(), 1e-4);
 }
 
+/// The error of a flow that has no kernels.
+fn refused<A: Architecture<f32>>(flow: &Flow<A, f32>, gpu: Chosen) -> String {
+    match flow.on(gpu) {
+        Err(error @ FlowError::NotOnGpu { .. }) => error.to_string(),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("there are no kernels for that"),
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_said() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
-    let continuous = Continuous::<f32>::build(&cpu, 1).unwrap();
-    let message = match continuous.on(gpu.clone()) {
-        Err(error) => error.to_string(),
-        Ok(_) => panic!("ode has no kernels"),
-    };
+    let message = refused(&Continuous::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
     assert!(message.starts_with("`ode(") && message.contains(" at 1 does not run on a GPU"));
+    assert!(message.contains("help: run this flow on the CPU"), "{message}");
+    let message = refused(&OwnBlock::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
+    assert!(message.starts_with("`use Negate` at 1 does not run on a GPU"), "{message}");
+    let message = refused(&OwnNet::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
+    assert!(message.contains(" at 0 does not run on a GPU yet: its net\n"), "{message}");
 
     let flow = Rotations::<f32>::build(&cpu, 1).unwrap();
     let on_gpu = flow.on(gpu.clone()).unwrap();
