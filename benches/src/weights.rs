@@ -26,7 +26,7 @@ pub(crate) fn shrink_last_layers<A: Architecture<f32>>(
         .filter(|p| is_last(p.name))
         .map(|p| (p.name.to_string(), p.values.iter().map(|v| factor * v).collect()))
         .collect();
-    small.iter().try_for_each(|(name, values)| flow.set(name, values))
+    flow.set_all(small)
 }
 
 /// The net and the layer of `0.3.1.net.4.weight`.

@@ -141,19 +141,50 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
     /// # Errors
     /// [`FlowError::NoSuchParameter`] with the nearest name, or [`FlowError::Length`].
     pub fn set(&mut self, name: &str, values: &[E]) -> Result<()> {
-        let Some(entry) = self.layout().find(name).cloned() else {
-            return Err(self.no_such(name));
-        };
-        if values.len() != entry.range.len() {
-            let (found, expected) = (values.len(), entry.range.len());
-            return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
-        }
-        self.change(|all| {
-            let all = match entry.role {
-                Role::Parameter => &mut all.parameters,
-                Role::Buffer(_) => &mut all.buffers,
+        self.set_all([(name, values)])
+    }
+
+    /// Replaces the numbers of several parameters or buffers, or of none where one does not fit. What
+    /// depends on the weights is computed once for all of them.
+    ///
+    /// ```
+    /// use flow_core::prelude::*;
+    ///
+    /// # flow! { struct Tiny: Vector<2> { linear(diagonal); } }
+    /// let mut flow = Tiny::<f32>::build(&Default::default(), 0)?;
+    /// let ones: Vec<_> =
+    ///     flow.parameters().map(|p| (p.name.to_string(), vec![1.0; p.values.len()])).collect();
+    /// flow.set_all(ones)?;
+    /// assert!(flow.parameters().all(|p| p.values.iter().all(|&v| v == 1.0)));
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_all<N: AsRef<str>, V: AsRef<[E]>>(
+        &mut self,
+        tensors: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<()> {
+        let find = |(name, values): (N, V)| {
+            let name = name.as_ref();
+            let Some(entry) = self.layout().find(name).cloned() else {
+                return Err(self.no_such(name));
             };
-            all[entry.range].copy_from_slice(values);
+            let (found, expected) = (values.as_ref().len(), entry.range.len());
+            if found != expected {
+                return Err(FlowError::Length { what: format!("`{name}`"), found, expected });
+            }
+            Ok((entry, values))
+        };
+        let found = tensors.into_iter().map(find).collect::<Result<Vec<_>>>()?;
+        self.change(|all| {
+            for (Entry { role, range, .. }, values) in found {
+                let all = match role {
+                    Role::Parameter => &mut all.parameters,
+                    Role::Buffer(_) => &mut all.buffers,
+                };
+                all[range].copy_from_slice(values.as_ref());
+            }
             Ok(())
         })
     }

@@ -106,24 +106,13 @@ impl<C: Curve<E>, E: Element> WithSimd for Apply<'_, C, E> {
     }
 }
 
-/// A row and its bias, or a row without one, in lines and what is left.
+/// A row and its bias, or a row without one.
 #[inline(always)]
 fn values_of<S: Simd, C: Curve<E>, E: Element>(curve: C, values: &mut [E], bias: &[E]) {
-    let (lines, rest) = values.as_chunks_mut::<LANES>();
     if bias.is_empty() {
-        lines.iter_mut().for_each(|line| line.iter_mut().for_each(|v| *v = curve.at::<S>(*v).0));
-        return rest.iter_mut().for_each(|v| *v = curve.at::<S>(*v).0);
+        return values.iter_mut().for_each(|v| *v = curve.at::<S>(*v).0);
     }
-    let (shifts, left) = bias.as_chunks::<LANES>();
-    for (line, shift) in lines.iter_mut().zip(shifts) {
-        // Local arrays show the compiler that nothing overlaps.
-        let (mut to, shift) = (*line, *shift);
-        for k in 0..LANES {
-            to[k] = curve.at::<S>(to[k] + shift[k]).0;
-        }
-        *line = to;
-    }
-    rest.iter_mut().zip(left).for_each(|(v, &b)| *v = curve.at::<S>(*v + b).0);
+    values.iter_mut().zip(bias).for_each(|(v, &b)| *v = curve.at::<S>(*v + b).0);
 }
 
 /// As [`values_of`], with slopes, and second derivatives where they are wanted.

@@ -7,7 +7,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use pulp::Simd;
 
 use crate::map::Map;
-use crate::{bend, map, softmax, triangle, Function, Triangle};
+use crate::{bend, map, softmax, transpose, triangle, Function, Triangle};
 
 /// A floating point type that kernels compute with: `f32` or `f64`.
 pub trait Element:
@@ -66,6 +66,9 @@ pub trait Element:
 
     #[doc(hidden)]
     fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]);
+
+    #[doc(hidden)]
+    fn transpose(to: &mut [Self], from: &[Self], strides: [usize; 2], sizes: [usize; 2]);
 }
 
 mod sealed {
@@ -98,7 +101,8 @@ macro_rules! element {
     (
         $E:ident, $I:ident: fraction $fraction:literal, bias $bias:literal,
         range $low:literal to $high:literal, ln 2 $ln_high:literal + $ln_low:literal,
-        root $root:literal, exp $exp:expr, ln $ln:expr $(,)?
+        root $root:literal, exp $exp:expr, ln $ln:expr,
+        transpose $transpose:expr $(,)?
     ) => {
         impl Element for $E {
             const ONE: Self = 1.0;
@@ -187,6 +191,10 @@ macro_rules! element {
             fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]) {
                 triangle::run(system, matrix, diagonal, vectors);
             }
+
+            fn transpose(to: &mut [Self], from: &[Self], strides: [usize; 2], sizes: [usize; 2]) {
+                $transpose(to, from, strides, sizes);
+            }
         }
     };
 }
@@ -204,6 +212,7 @@ element!(
         5.000_000_120_1e-1,
     ],
     ln [0.242_790_788_41, 0.284_987_866_88, 0.400_009_721_52, 0.666_666_626_93],
+    transpose transpose::run_singles,
 );
 
 element!(
@@ -233,6 +242,7 @@ element!(
         3.999_999_999_940_942e-1,
         6.666_666_666_666_735e-1,
     ],
+    transpose |to, from, strides, sizes| transpose::run(to, from, strides, sizes, transpose::turn),
 );
 
 /// A unit in the last place of the single nearest to `truth`, at least the least denormal.

@@ -29,10 +29,12 @@ mod bend;
 mod element;
 mod map;
 mod softmax;
+mod transpose;
 mod triangle;
 
 pub use bend::{bend, Function};
 pub use element::Element;
 pub use map::{exp, ln};
 pub use softmax::softmax_and_softplus;
+pub use transpose::transpose;
 pub use triangle::{solve, Triangle};

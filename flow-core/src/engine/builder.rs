@@ -2,6 +2,7 @@
 
 use super::layout::{BufferKind, Buffers, Derived, Entry, Layout, Parameter, Role};
 use super::state::{State, Values};
+use super::turned::{Source, Turned};
 use crate::{Block, Noise, Result, Scalar};
 
 /// How a parameter starts.
@@ -133,10 +134,18 @@ impl<E: Scalar> Builder<E> {
         Derived(begin..self.derived)
     }
 
+    /// Room for the transpose of a matrix `[rows, taps, columns]`, which is kept up to date.
+    pub(crate) fn turned(&mut self, source: Source, sizes: [usize; 3]) -> Turned {
+        let start = self.layout.turned.last().map_or(0, Turned::end);
+        let turned = Turned::new(source, sizes, start);
+        self.layout.turned.push(turned.clone());
+        turned
+    }
+
     pub(crate) fn finish(self) -> (Layout, State<E>) {
         let values = Values { parameters: self.parameters, buffers: self.buffers };
         let derived = vec![E::zero(); self.derived];
-        (self.layout, State { values, derived, version: 0 })
+        (self.layout, State { values, derived, turned: Vec::new(), version: 0 })
     }
 
     fn enter(&mut self, name: &str, shape: &[usize], role: Role, range: std::ops::Range<usize>) {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::turned::Turned;
+
 /// What an entry of the layout is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -40,6 +42,8 @@ pub struct Layout {
     pub entries: Vec<Entry>,
     /// The paths of the blocks that are called one by one, data to latent.
     pub leaves: Vec<String>,
+    /// The matrices that are also kept transposed.
+    pub(crate) turned: Vec<Turned>,
 }
 
 impl Layout {

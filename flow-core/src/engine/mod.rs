@@ -16,6 +16,7 @@ mod pass;
 mod presence;
 mod setup;
 mod state;
+mod turned;
 mod watch;
 mod workspace;
 
@@ -34,4 +35,5 @@ pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
 pub(crate) use operation::{adds_to, check, ordered, read, split, AddGradient, Given, Operator};
 pub(crate) use pass::Gradients;
 pub(crate) use presence::{answer, call, Present};
+pub(crate) use turned::{Source, Turned};
 pub(crate) use watch::{News, Watch};

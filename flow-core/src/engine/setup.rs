@@ -14,6 +14,8 @@ pub struct Setup<'a, E: Scalar> {
 
 impl<'a, E: Scalar> Setup<'a, E> {
     pub(crate) fn new(state: &'a mut State<E>, context: &'a [E], rows: usize) -> Self {
+        // Blocks change one by one.
+        state.turned.clear();
         Self { state, context, rows }
     }
 

@@ -40,6 +40,8 @@ pub struct State<E> {
     pub values: Values<E>,
     /// What [`Block::prepare`](crate::Block::prepare) computed from them.
     pub derived: Vec<E>,
+    /// The transposes of weights, or nothing where they may not be those of the values.
+    pub(crate) turned: Vec<E>,
     /// Unique for each content within the process: it changes with the weights.
     pub version: u64,
 }

@@ -32,6 +32,12 @@ pub(crate) struct Map {
 }
 
 impl Map {
+    /// Whether each pixel is first multiplied with all taps and the results are then added up around
+    /// it, instead of patches being gathered first: there are fewer numbers to move on that side.
+    pub(crate) fn scatters(self) -> bool {
+        self.window.kernel > 1 && self.outputs < self.inputs
+    }
+
     /// Entries of the matrix.
     pub(crate) fn len(self) -> usize {
         self.outputs * self.inputs * self.window.taps()

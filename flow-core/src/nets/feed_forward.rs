@@ -101,6 +101,7 @@ impl FeedForward {
             let gain = |i| if i == 0 { 1.0 } else { activation.lipschitz() };
             let parts = (0..count).map(|i| Part::Layer { weight: i, gain: gain(i) });
             weights.limit(builder, parts.collect())?;
+            weights.keep_turned(builder);
             Ok(Self { layers, activation, weights })
         })
     }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::weights::{Mask, Weights};
 use super::NetOptions;
 use crate::backend::cpu::convolution::Window;
@@ -88,6 +90,11 @@ impl Layer {
         Matrix::new(weights.used(pass.state(), self.weight), self.map.outputs, columns)
     }
 
+    /// The weight's transpose, as [`Weights::turned`].
+    fn turned<'a, E: Scalar>(&self, pass: &Pass<'a, E>, weights: &Weights) -> Option<Cow<'a, [E]>> {
+        weights.turned(pass.state(), self.weight)
+    }
+
     /// `output = W·input`, without the bias.
     pub(crate) fn apply<E: Scalar>(
         &self,
@@ -96,14 +103,21 @@ impl Layer {
         input: &[E],
         output: &mut [E],
     ) {
-        let weight = self.matrix(pass, weights).t();
+        if self.map.scatters() {
+            return self.scatter(pass, weights, input, output);
+        }
         let window = self.map.window;
+        let columns = self.map.inputs * window.taps();
+        let turned = self.turned(pass, weights);
+        let weight = match &turned {
+            Some(turned) => Matrix::new(turned, columns, self.map.outputs),
+            None => self.matrix(pass, weights).t(),
+        };
         if window.kernel == 1 {
             let pixels = output.len() / self.map.outputs;
             let input = Matrix::new(input, pixels, self.map.inputs);
             return multiply(output, Into::Replace, input, weight);
         }
-        let columns = self.map.inputs * window.taps();
         let mut patches = pass.take(window.pixels() * columns);
         let images = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
         for (image, out) in images {
@@ -112,6 +126,29 @@ impl Layer {
             multiply(out, Into::Replace, patches, weight);
         }
         pass.give(patches);
+    }
+
+    /// [`apply`](Self::apply) for more inputs than outputs: each pixel times all taps, which are then
+    /// added up around it.
+    fn scatter<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        weights: &Weights,
+        input: &[E],
+        output: &mut [E],
+    ) {
+        let (window, wide) = (self.map.window, self.map.outputs * self.map.window.taps());
+        let turned = self.turned(pass, weights).expect("kept where a layer scatters");
+        let weight = Matrix::new(&turned, self.map.inputs, wide);
+        let mut taps = pass.take(window.pixels() * wide);
+        output.fill(E::zero());
+        let images = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
+        for (image, out) in images {
+            let image = Matrix::new(image, window.pixels(), self.map.inputs);
+            multiply(&mut taps, Into::Replace, image, weight);
+            window.add_patches(&taps, out);
+        }
+        pass.give(taps);
     }
 
     /// The weight in f64, and what it does.
@@ -258,12 +295,23 @@ impl Layer {
             let output = Matrix::new(output, pixels, self.map.outputs);
             return multiply(input, Into::Replace, output, weight);
         }
-        let columns = self.map.inputs * window.taps();
-        let mut patches = pass.take(window.pixels() * columns);
-        input.fill(E::zero());
-        let images = input.chunks_exact_mut(self.inputs()).zip(output.chunks_exact(self.outputs()));
+        let (pixels, images) = (window.pixels(), output.chunks_exact(self.outputs()));
+        let images = input.chunks_exact_mut(self.inputs()).zip(images);
+        if self.map.scatters() {
+            let turned = self.turned(pass, weights).expect("kept where a layer scatters");
+            let wide = self.map.outputs * window.taps();
+            let weight = Matrix::new(&turned, self.map.inputs, wide).t();
+            let mut taps = pass.take(pixels * wide);
+            for (image, out) in images {
+                window.patches(out, &mut taps);
+                multiply(image, Into::Replace, Matrix::new(&taps, pixels, wide), weight);
+            }
+            return pass.give(taps);
+        }
+        let mut patches = pass.take(pixels * self.map.inputs * window.taps());
         for (image, out) in images {
-            let out = Matrix::new(out, window.pixels(), self.map.outputs);
+            image.fill(E::zero());
+            let out = Matrix::new(out, pixels, self.map.outputs);
             multiply(&mut patches, Into::Replace, out, weight);
             window.add_patches(&patches, image);
         }
@@ -289,14 +337,33 @@ impl Layer {
             let by_weight = weights.gradient(pass, self.weight);
             return multiply(by_weight, Into::Add, by_output, Matrix::new(input, pixels, inputs));
         }
-        let columns = inputs * window.taps();
-        let mut patches = pass.take(window.pixels() * columns);
+        let (pixels, taps) = (window.pixels(), window.taps());
         let images = input.chunks_exact(self.inputs()).zip(gradient.chunks_exact(self.outputs()));
+        if self.map.scatters() {
+            // By all taps of an output, the last first.
+            let wide = taps * outputs;
+            let mut patches = pass.take(pixels * wide);
+            let mut by_taps = pass.take_zeroed(wide * inputs);
+            for (image, by_output) in images {
+                window.patches(by_output, &mut patches);
+                let by_output = Matrix::new(&patches, pixels, wide).t();
+                multiply(&mut by_taps, Into::Add, by_output, Matrix::new(image, pixels, inputs));
+            }
+            let by_weight = weights.gradient(pass, self.weight);
+            for (k, by_tap) in by_taps.chunks_exact(inputs).enumerate() {
+                let at = k % outputs * taps + taps - 1 - k / outputs;
+                add(&mut by_weight[at * inputs..][..inputs], by_tap);
+            }
+            pass.give(by_taps);
+            return pass.give(patches);
+        }
+        let columns = inputs * taps;
+        let mut patches = pass.take(pixels * columns);
         for (image, by_output) in images {
             window.patches(image, &mut patches);
-            let by_output = Matrix::new(by_output, window.pixels(), outputs).t();
+            let by_output = Matrix::new(by_output, pixels, outputs).t();
             let by_weight = weights.gradient(pass, self.weight);
-            let patches = Matrix::new(&patches, window.pixels(), columns);
+            let patches = Matrix::new(&patches, pixels, columns);
             multiply(by_weight, Into::Add, by_output, patches);
         }
         pass.give(patches);

@@ -100,6 +100,7 @@ impl ResNet {
             let skip = |i| Part::Skip { weights: vec![1 + 2 * i, 2 + 2 * i], gain };
             let ends = [0, 1 + 2 * blocks].map(|weight| Part::Layer { weight, gain: 1.0 });
             weights.limit(builder, ends.into_iter().chain((0..blocks).map(skip)).collect())?;
+            weights.keep_turned(builder);
             Ok(Self { initial, blocks: each, last, hidden, activation, weights })
         })
     }

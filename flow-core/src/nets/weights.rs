@@ -1,7 +1,9 @@
 //! The weight matrices of a net as its layers use them.
 
+use std::borrow::Cow;
+
 use super::NetOptions;
-use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::engine::{Builder, Derived, Parameter, Pass, Source, Start, State, Turned, Values};
 use crate::lipschitz::limit::{Limit, Part};
 use crate::lipschitz::norm::Map;
 use crate::lipschitz::Slopes;
@@ -18,6 +20,9 @@ pub(crate) struct Weights {
     list: Vec<Weight>,
     limit: Option<Limit>,
 }
+
+/// From so many rows and columns on, `gemm` copies the transpose of a matrix.
+const WIDE: usize = 8;
 
 /// A weight of which not every entry counts.
 pub(crate) struct Mask<'a> {
@@ -51,6 +56,7 @@ struct Weight {
     mask: Option<Masked>,
     map: Map,
     shaped: Option<Derived>,
+    turned: Option<Turned>,
 }
 
 impl Weights {
@@ -108,7 +114,7 @@ impl Weights {
         let parameter = builder.parameter(name, &shape, Start::Values(numbers));
         let shaped =
             (normalised || mask.is_some() || taps > 1).then(|| builder.derived(parameter.len()));
-        self.list.push(Weight { parameter, length, mask, map, shaped });
+        self.list.push(Weight { parameter, length, mask, map, shaped, turned: None });
         self.list.len() - 1
     }
 
@@ -126,6 +132,52 @@ impl Weights {
         Ok(())
     }
 
+    /// Has the engine keep the transposes of the matrices that are used. A narrow one is multiplied
+    /// with as it lies.
+    pub(crate) fn keep_turned<E: Scalar>(&mut self, builder: &mut Builder<E>) {
+        for index in 0..self.list.len() {
+            let (source, weight) = (self.source(index), &mut self.list[index]);
+            let Map { outputs, inputs, window, .. } = weight.map;
+            let scatters = weight.map.scatters();
+            if scatters || (outputs >= WIDE && weight.columns() >= WIDE) {
+                let sizes = if scatters {
+                    [outputs, window.taps(), inputs]
+                } else {
+                    [outputs, 1, weight.columns()]
+                };
+                weight.turned = Some(builder.turned(source, sizes));
+            }
+        }
+    }
+
+    /// The transpose of [`used`](Self::used), where it is kept: `[taps·inputs, outputs]`, or
+    /// `[inputs, taps·outputs]` with the last tap first where the layer [scatters](Map::scatters).
+    pub(crate) fn turned<'a, E: Scalar>(
+        &self,
+        state: &'a State<E>,
+        index: usize,
+    ) -> Option<Cow<'a, [E]>> {
+        let turned = self.list[index].turned.as_ref()?;
+        Some(match turned.of(state) {
+            Some(numbers) => Cow::Borrowed(numbers),
+            None => {
+                let matrix = self.used(state, index);
+                let mut numbers = vec![E::zero(); matrix.len()];
+                turned.write(matrix, &mut numbers);
+                Cow::Owned(numbers)
+            }
+        })
+    }
+
+    /// Where a weight lies as its layer uses it.
+    fn source(&self, index: usize) -> Source {
+        match (&self.limit, &self.list[index].shaped) {
+            (Some(limit), _) => Source::Derived(limit.scaled(index).clone()),
+            (None, Some(shaped)) => Source::Derived(shaped.clone()),
+            (None, None) => Source::Parameter(self.list[index].parameter.clone()),
+        }
+    }
+
     /// The constant that is kept, infinite where none is.
     pub(crate) fn lipschitz(&self) -> f64 {
         self.limit.as_ref().map_or(f64::INFINITY, Limit::constant)
@@ -133,11 +185,7 @@ impl Weights {
 
     /// A weight as its layer uses it.
     pub(crate) fn used<'a, E: Scalar>(&self, state: &'a State<E>, index: usize) -> &'a [E] {
-        match (&self.limit, &self.list[index].shaped) {
-            (Some(limit), _) => limit.scaled(index).of(&state.derived),
-            (None, Some(shaped)) => shaped.of(&state.derived),
-            (None, None) => state.values.parameter(&self.list[index].parameter),
-        }
+        self.source(index).of(&state.values, &state.derived)
     }
 
     /// At most by what share of themselves the entries that are used may be off from those that the

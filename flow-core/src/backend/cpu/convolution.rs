@@ -28,10 +28,13 @@ impl Window {
     /// Writes the patches of an image.
     pub(crate) fn patches<E: Copy + num_traits::Zero>(self, image: &[E], patches: &mut [E]) {
         let channels = image.len() / self.pixels();
-        patches.fill(E::zero());
+        let mut end = 0;
         self.runs(channels, |at, from, len| {
-            patches[at..at + len].copy_from_slice(&image[from..from + len]);
+            patches[end..at].fill(E::zero());
+            end = at + len;
+            patches[at..end].copy_from_slice(&image[from..from + len]);
         });
+        patches[end..].fill(E::zero());
     }
 
     /// The transpose of [`patches`](Self::patches): adds each entry to its pixel.

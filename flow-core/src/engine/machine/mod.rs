@@ -17,6 +17,7 @@ use super::inverting::Inverting;
 use super::layout::Layout;
 use super::setup::Setup;
 use super::state::{State, Values};
+use super::turned;
 use super::watch::Watch;
 use crate::base::Base;
 use crate::{Architecture, Context, Event, FlowError, Memory, Noise, Result, Scalar};
@@ -176,9 +177,11 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        let State { values, derived, version } = Arc::make_mut(&mut self.state);
-        *version = VERSIONS.fetch_add(1, Ordering::Relaxed);
-        self.blocks.prepare(values, derived)
+        let state = Arc::make_mut(&mut self.state);
+        state.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        self.blocks.prepare(&state.values, &mut state.derived)?;
+        turned::turn(&self.layout.turned, state);
+        Ok(())
     }
 
     /// Sets data-dependent parameters from a first batch.
