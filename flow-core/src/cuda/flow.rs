@@ -1,6 +1,6 @@
 //! A flow on a device.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
 use flow_cuda::kernels::noise::stream as noise_stream;
@@ -19,9 +19,11 @@ type Row<N> = Tensor<(N,), f32, Cpu>;
 /// A flow whose numbers are on a device, with the weights that it had when it was brought there.
 pub struct OnDevice<A: Architecture<f32>, D: Device> {
     pub(super) machine: Machine<A, f32>,
-    store: Mutex<Store<D>>,
+    pub(super) store: Arc<Mutex<Store<D>>>,
     pub(super) trainable: Vec<std::ops::Range<usize>>,
     pub(super) update: Option<Update>,
+    #[cfg(feature = "dfdx-cuda")]
+    pub(super) last_error: Arc<Mutex<Option<FlowError>>>,
 }
 
 /// The gradients of a pass on a device.
@@ -44,9 +46,16 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().clone();
         record(&machine, Direction::Forward, 1, (false, false), None)?;
-        let store = Mutex::new(Store::new(device, machine.state())?);
+        let store = Arc::new(Mutex::new(Store::new(device, machine.state())?));
         let trainable = self.trainable().to_vec();
-        Ok(OnDevice { machine, store, trainable, update: None })
+        Ok(OnDevice {
+            machine,
+            store,
+            trainable,
+            update: None,
+            #[cfg(feature = "dfdx-cuda")]
+            last_error: Arc::default(),
+        })
     }
 }
 
@@ -315,8 +324,9 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let mut store = self.lock();
         let key = Key { direction, rows, keeping, drawing };
         let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
-        store
-            .prepare(key, || record(&self.machine, direction, rows, (keeping, drawing), update))?;
+        store.prepare(key, self.machine.noise().key(), || {
+            record(&self.machine, direction, rows, (keeping, drawing), update)
+        })?;
         job(&mut store, key)
     }
 }

@@ -14,9 +14,13 @@ enum Replay<G> {
     Single,
 }
 
-/// The graphs of a plan, by the number of what they run.
+/// Which kernels of a plan: the set of its parts that run after each other, and the place among the
+/// pieces that loops cut them into.
+type Number = (usize, usize);
+
+/// The graphs of a plan.
 pub(super) struct Replays<D: Device> {
-    known: HashMap<usize, Replay<D::Graph>>,
+    known: HashMap<Number, Replay<D::Graph>>,
     refused: Vec<DeviceError>,
 }
 
@@ -41,7 +45,7 @@ impl<D: Device> Replays<D> {
     pub(super) fn run<'m>(
         &mut self,
         device: &D,
-        number: usize,
+        number: Number,
         ops: &[&[Op]],
         memory: &mut dyn FnMut(Area) -> Option<&'m D::Memory>,
         tables: &D::Tables,

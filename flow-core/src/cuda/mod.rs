@@ -35,9 +35,12 @@
 
 mod flow;
 mod graphs;
+mod loops;
 mod lowering;
 mod plans;
 mod store;
+#[cfg(feature = "dfdx-cuda")]
+mod tensors;
 mod training;
 
 #[cfg(feature = "cuda-emulation")]
@@ -46,5 +49,6 @@ pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot,
 
 pub use flow::{DeviceGradients, OnDevice};
 pub use graphs::Graphs;
+pub(crate) use loops::Failure;
 pub use lowering::{Lowering, Steered};
 pub use training::Training;

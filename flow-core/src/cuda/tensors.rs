@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc_of_dfdx::driver::{CudaSlice, DevicePtr, DeviceSlice};
 use dfdx::prelude::{
-    Backward, Cuda, CudaError, CpuError, Dim, Gradients, HasShape, NoneTape, PutTape, Shape as _,
+    Backward, CpuError, Cuda, CudaError, Dim, Gradients, HasShape, NoneTape, PutTape, Shape as _,
     SplitTape, Synchronize, Tape, Tensor, Trace, TryMul, ZerosTensor,
 };
 use dfdx::tensor_ops::{ReshapeTo, SumTo};
@@ -201,7 +201,8 @@ impl Operation {
         by_output: Option<Address>,
         by_number: Address,
     ) -> std::result::Result<(), CudaError> {
-        self.back(gradients, by_output, by_number).map_err(|error| remember(&self.last_error, error))
+        self.back(gradients, by_output, by_number)
+            .map_err(|error| remember(&self.last_error, error))
     }
 
     fn back(

@@ -8,7 +8,11 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 
 pub mod affine;
 mod arguments;
+pub mod bases;
+pub mod contraction;
+pub mod curves;
 pub mod diagonal;
+pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
 pub mod linear;
@@ -18,6 +22,8 @@ pub mod optimizer;
 pub mod product;
 pub mod rows;
 pub mod spline;
+pub mod square;
+pub mod tangents;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
@@ -52,7 +58,13 @@ families! {
     SPLINE 6 "spline";
     LINEAR 7 "linear";
     WEIGHTS 8 "weights";
-    NET 9 "net";
+    TANGENTS 9 "tangents";
+    SQUARE 10 "square";
+    CONTRACTION 11 "contraction";
+    CURVES 12 "curves";
+    BASES 13 "bases";
+    GATES 14 "gates";
+    NET 15 "net";
 }
 
 impl Family {
@@ -83,7 +95,8 @@ pub(crate) const fn together(family: usize, name: &'static str) -> Kernel {
 pub(crate) fn op(kernel: Kernel, count: usize) -> Op {
     assert!(i32::try_from(count).is_ok(), "{}: {count} numbers at once", kernel.name);
     let launch = Launch::of(count);
-    Op { kernel, slots: vec![], tables: vec![], sizes: vec![], numbers: vec![], launch }
+    let (slots, tables, sizes, numbers) = (vec![], vec![], vec![], vec![]);
+    Op { kernel, slots, tables, sizes, numbers, launch, in_loop: None }
 }
 
 impl Op {

@@ -2,8 +2,8 @@
 
 // Rows of a block, its threads, which are the widest layer, and the distance of rows in shared memory.
 #define ROWS 8
-#define WIDEST 128
-#define PITCH (WIDEST + 4)
+#define BREADTH 128
+#define PITCH (BREADTH + 4)
 // Numbers of a layer in the table: its inputs and outputs, where its weight and bias lie among the
 // parameters, and where what it reads and writes lies among what is kept, -1 where it is the net's.
 #define LAYER 6
@@ -11,9 +11,9 @@
 // sums[r] = Σ_l rows[r][l] * weight of (thread, l) for one output a thread, or one input where the
 // weight is read turned: sides × depths numbers at those distances.
 __device__ __forceinline__ void multiply_rows(float sums[ROWS], const float rows[ROWS][PITCH],
-                                              float strip[DEPTH][WIDEST + 4], const float* weight,
+                                              float strip[DEPTH][BREADTH + 4], const float* weight,
                                               int sides, int depths, int to_side, int to_depth) {
-    Strip<WIDEST, WIDEST> next;
+    Strip<BREADTH, BREADTH> next;
     next.load(weight, to_side, to_depth, 0, sides, 0, depths);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) sums[r] = 0.0f;
@@ -44,7 +44,7 @@ __device__ __forceinline__ void multiply_rows(float sums[ROWS], const float rows
 // Brings a block's rows to shared memory, with zeros after them.
 __device__ __forceinline__ void read_rows(float to[ROWS][PITCH], const float* from, int first,
                                           int rows, int width) {
-    for (int t = threadIdx.x; t < ROWS * PITCH; t += WIDEST) {
+    for (int t = threadIdx.x; t < ROWS * PITCH; t += BREADTH) {
         int r = t / PITCH, k = t % PITCH;
         bool inside = first + r < rows && k < width;
         to[r][k] = inside ? from[(first + r) * width + k] : 0.0f;
@@ -52,9 +52,9 @@ __device__ __forceinline__ void read_rows(float to[ROWS][PITCH], const float* fr
 }
 
 // The net's output, and for a product the hidden layers' values and slopes. A block has ROWS rows.
-extern "C" __launch_bounds__(WIDEST) __global__ void net_forward(Arguments a) {
+extern "C" __launch_bounds__(BREADTH) __global__ void net_forward(Arguments a) {
     __shared__ __align__(16) float values[ROWS][PITCH];
-    __shared__ __align__(16) float strip[DEPTH][WIDEST + 4];
+    __shared__ __align__(16) float strip[DEPTH][BREADTH + 4];
     const int* layer = a.table[0];
     int rows = a.size[0], layers = a.size[1], kind = a.size[2], saves = a.size[3];
     int first = blockIdx.x * ROWS, column = threadIdx.x;
@@ -80,9 +80,9 @@ extern "C" __launch_bounds__(WIDEST) __global__ void net_forward(Arguments a) {
 }
 
 // From the gradient by the output to that by the input, and those by what the hidden layers bent.
-extern "C" __launch_bounds__(WIDEST) __global__ void net_backward(Arguments a) {
+extern "C" __launch_bounds__(BREADTH) __global__ void net_backward(Arguments a) {
     __shared__ __align__(16) float by[ROWS][PITCH];
-    __shared__ __align__(16) float strip[DEPTH][WIDEST + 4];
+    __shared__ __align__(16) float strip[DEPTH][BREADTH + 4];
     int rows = a.size[0], layers = a.size[1];
     const int* layer = a.table[0] + LAYER * (layers - 1);
     int first = blockIdx.x * ROWS, column = threadIdx.x;
