@@ -308,8 +308,9 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let mut store = self.lock();
         let key = Key { direction, rows, keeping, drawing };
         let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
-        store
-            .prepare(key, || record(&self.machine, direction, rows, (keeping, drawing), update))?;
+        store.prepare(key, self.machine.noise().key(), || {
+            record(&self.machine, direction, rows, (keeping, drawing), update)
+        })?;
         job(&mut store, key)
     }
 }

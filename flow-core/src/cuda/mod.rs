@@ -29,6 +29,7 @@
 //! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu).
 
 mod flow;
+mod loops;
 mod lowering;
 mod plans;
 mod store;
@@ -39,5 +40,6 @@ pub use flow_cuda::Emulated;
 pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Slot, ARCHITECTURES};
 
 pub use flow::{DeviceGradients, OnDevice};
+pub(crate) use loops::Failure;
 pub use lowering::{Lowering, Steered};
 pub use training::Training;

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use flow_cuda::{Area, Device, Plan, Slot};
+use flow_cuda::kernels::contraction::STATUS;
+use flow_cuda::kernels::noise::stream;
+use flow_cuda::{Area, Device, Loop, Plan, Slot};
 
 use super::plans::Recorded;
 use crate::engine::{Direction, State};
@@ -64,17 +66,19 @@ impl<D: Device> Store<D> {
         })
     }
 
-    /// Makes room for a plan where it is not there yet.
+    /// Makes room for a plan where it is not there yet; its blocks draw from the stream of `noise`.
     pub(super) fn prepare(
         &mut self,
         key: Key,
+        noise: u64,
         record: impl FnOnce() -> Result<(Plan, Recorded)>,
     ) -> Result<()> {
         if self.plans.contains_key(&key) {
             return Ok(());
         }
         let (plan, recorded) = record()?;
-        let frame = self.device.memory(plan.frame_len())?;
+        let mut frame = self.device.memory(plan.frame_len())?;
+        self.device.write(&mut frame, recorded.places.noise.offset, &stream(noise, 0))?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
         self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables });
@@ -159,7 +163,7 @@ impl<D: Device> Store<D> {
 
     /// Runs a part of a plan.
     pub(super) fn run(&self, key: Key, part: usize) -> Result<()> {
-        let Ready { plan, frame, scratch, tables, .. } = &self.plans[&key];
+        let Ready { plan, recorded, frame, scratch, tables } = &self.plans[&key];
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
             Area::Buffers => Some(&self.buffers),
@@ -171,7 +175,23 @@ impl<D: Device> Store<D> {
             Area::Optimizer => Some(&self.optimizer),
             Area::Data => Some(&self.data),
         };
-        self.device.run(&plan.parts()[part], &mut memory, tables)?;
+        for (ops, in_loop) in plan.pieces(part) {
+            let Some(i) = in_loop else {
+                self.device.run(ops, &mut memory, tables)?;
+                continue;
+            };
+            let Loop { status, turns } = plan.loops()[i];
+            let mut found = [f32::NAN; STATUS];
+            while found[0] != 0.0 {
+                for _ in 0..turns {
+                    self.device.run(ops, &mut memory, tables)?;
+                }
+                self.device.read(frame, status.offset, &mut found)?;
+            }
+            if let Some(error) = recorded.stuck[i].error(&found) {
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
