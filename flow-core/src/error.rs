@@ -109,7 +109,7 @@ pub enum FlowError {
     },
 
     /// A block whose kernels for a GPU are not written yet.
-    #[error("{block} at {path} does not run on a GPU yet{}", only(.part))]
+    #[error("{block} at {path} does not run on a GPU yet{}\nhelp: run this flow on the CPU, where every block runs, or put another block in its place", only(.part))]
     NotOnGpu {
         /// The block as it stands in the flow.
         block: String,

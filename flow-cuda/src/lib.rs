@@ -1,7 +1,8 @@
 //! The device under a normalizing flow: plans of CUDA kernels, and what runs them.
 //!
 //! A [`Plan`] is a straight list of [`Op`]s, each a kernel with places in a few flat memories. It has
-//! no branches and no allocation, so that it can be replayed at will. What a flow needs is recorded
+//! no branches and no allocation, so that it can be replayed at will; the one exception are fixed
+//! points, whose iteration is a [`Loop`] that goes on until a kernel has counted no open row. What a flow needs is recorded
 //! with the functions of [`kernels`]; flow-core does so for its blocks. Two devices run a plan:
 //!
 //! - `Gpu` (feature `gpu`): a card, through its driver. The kernels are compiled for it by NVRTC
@@ -37,6 +38,7 @@
 //! # fn main() {}
 //! ```
 
+mod bases;
 mod device;
 mod either;
 #[cfg(feature = "emulation")]
@@ -53,5 +55,5 @@ pub use either::Either;
 pub use emulated::Emulated;
 pub use error::{DeviceError, Result};
 #[cfg(feature = "gpu")]
-pub use gpu::{Cache, Compiler, Gpu, ARCHITECTURES};
-pub use plan::{Area, Kernel, Launch, Op, Plan, Recording, Slot, Table};
+pub use gpu::{Cache, Compiler, Gpu, Products, ARCHITECTURES};
+pub use plan::{Area, Kernel, Launch, Loop, Op, Plan, Recording, Slot, Table};

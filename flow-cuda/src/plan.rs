@@ -109,6 +109,18 @@ pub struct Op {
     pub numbers: Vec<f32>,
     /// How many threads run it.
     pub launch: Launch,
+    /// The loop that it is part of, by its place among those of its plan.
+    pub in_loop: Option<usize>,
+}
+
+/// Ops of a plan that are done again and again, until no row is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loop {
+    /// What the ops write: first how many rows are open, then the first row that is stuck, or −1; see
+    /// [`count_open`](crate::kernels::contraction::count_open).
+    pub status: Slot,
+    /// Turns between two looks at it. More of them than are needed change nothing.
+    pub turns: usize,
 }
 
 /// Collects index lists and hands out memory while a plan is recorded.
@@ -119,6 +131,7 @@ pub struct Recording {
     frame: usize,
     scratch: usize,
     most_scratch: usize,
+    loops: Vec<Loop>,
 }
 
 impl Recording {
@@ -170,9 +183,16 @@ impl Recording {
         table
     }
 
+    /// Makes a loop of the ops, which must stay together in their order.
+    pub fn repeat(&mut self, ops: &mut [Op], each: Loop) {
+        ops.iter_mut().for_each(|op| op.in_loop = Some(self.loops.len()));
+        self.loops.push(each);
+    }
+
     /// The plan whose parts these are.
     pub fn finish(self, parts: Vec<Vec<Op>>) -> Plan {
-        Plan { parts, tables: self.tables, frame: self.frame, scratch: self.most_scratch }
+        let Self { tables, frame, most_scratch: scratch, loops, .. } = self;
+        Plan { parts, tables, frame, scratch, loops }
     }
 }
 
@@ -183,12 +203,24 @@ pub struct Plan {
     tables: Vec<i32>,
     frame: usize,
     scratch: usize,
+    loops: Vec<Loop>,
 }
 
 impl Plan {
     /// The kernels of each part.
     pub fn parts(&self) -> &[Vec<Op>] {
         &self.parts
+    }
+
+    /// A part cut where loops begin and end: each piece runs once, or is the loop of that number.
+    pub fn pieces(&self, part: usize) -> impl Iterator<Item = (&[Op], Option<usize>)> {
+        let pieces = self.parts[part].chunk_by(|a, b| a.in_loop == b.in_loop);
+        pieces.map(|ops| (ops, ops[0].in_loop))
+    }
+
+    /// The loops of all parts.
+    pub fn loops(&self) -> &[Loop] {
+        &self.loops
     }
 
     /// The index lists of all.
@@ -233,6 +265,22 @@ mod tests {
         assert_ne!(frames[0].offset, frames[1].offset);
         let plan = recording.finish(Vec::new());
         assert_eq!((plan.frame_len(), plan.scratch_len()), (64, 96));
+    }
+
+    #[test]
+    fn parts_are_cut_at_their_loops() {
+        let mut recording = Recording::new();
+        let (x, status) = (recording.frame(4), recording.frame(4));
+        let op = || crate::kernels::rows::fill(x, 0.0);
+        let (mut first, mut second) = (vec![op(), op()], vec![op()]);
+        let each = Loop { status, turns: 3 };
+        recording.repeat(&mut first, each);
+        recording.repeat(&mut second, each);
+        let part = [vec![op()], first, second, vec![op(), op(), op()]].concat();
+        let plan = recording.finish(vec![part, Vec::new()]);
+        let pieces: Vec<_> = plan.pieces(0).map(|(ops, in_loop)| (ops.len(), in_loop)).collect();
+        assert_eq!(pieces, [(1, None), (2, Some(0)), (1, Some(1)), (3, None)]);
+        assert_eq!((plan.pieces(1).count(), plan.loops().len()), (0, 2));
     }
 
     #[test]

@@ -3,8 +3,52 @@
 use dfdx::prelude::{AsArray, Cpu, HasShape, TensorFrom, TensorFromVec};
 use flow_core::prelude::*;
 use flow_core::train::{AdamW, Clip};
-use flow_core::{Architecture, Flow};
-use flow_tests::device::chosen as gpu;
+use flow_core::{Architecture, Block, Builder, Component, Flow, Pass, Site};
+use flow_tests::device::{chosen as gpu, Chosen};
+
+type Module = (dfdx::prelude::Linear<1, 4>, dfdx::prelude::Tanh, dfdx::prelude::Linear<4, 2>);
+
+/// A block of a user's own.
+struct Negate;
+
+impl<E: Scalar> Block<E> for Negate {
+    fn forward(&self, _: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<(), FlowError> {
+        x.iter_mut().for_each(|v| *v = -*v);
+        Ok(())
+    }
+    fn inverse(
+        &self,
+        pass: &mut Pass<'_, E>,
+        z: &mut [E],
+        log_det: &mut [E],
+    ) -> Result<(), FlowError> {
+        self.forward(pass, z, log_det)
+    }
+    fn forward_vjp(
+        &self,
+        pass: &mut Pass<'_, E>,
+        gradient: &mut [E],
+        _: &[E],
+    ) -> Result<(), FlowError> {
+        self.forward(pass, gradient, &mut [])
+    }
+    fn inverse_vjp(
+        &self,
+        pass: &mut Pass<'_, E>,
+        gradient: &mut [E],
+        _: &[E],
+    ) -> Result<(), FlowError> {
+        self.forward(pass, gradient, &mut [])
+    }
+}
+
+impl<E: Scalar> Component<E> for Negate {
+    type Block = Self;
+    type Arguments = ();
+    fn component(_: &mut Builder<E>, _: Site, _: ()) -> Result<Self, FlowError> {
+        Ok(Self)
+    }
+}
 
 flow! {
     struct Plain: Vector<3> {
@@ -43,6 +87,57 @@ flow! {
 
     struct Solved: Vector<2> {
         residual(lipschitz = 0.9, net = mlp([8], swish));
+        residual(lipschitz = 0.7, net = mlp([8], tanh));
+    }
+
+    struct Estimated: Vector<3> given Vector<1> {
+        residual(lipschitz = 0.6, net = mlp([7], swish), log_det = roulette(p = 0.4, exact_terms = 3));
+        residual(lipschitz = 0.5, net = mlp([6], tanh), log_det = series(5));
+    }
+
+    struct Wide: Vector<12> {
+        residual(lipschitz = 0.8, net = mlp([9], elu, zero_init = false));
+    }
+
+    struct Continuous: Vector<2> {
+        leaky_relu;
+        ode(net = mlp([4], tanh), solver = rk4(2));
+    }
+
+    struct OwnBlock: Vector<2> {
+        leaky_relu;
+        use Negate;
+    }
+
+    struct OwnNet: Vector<2> {
+        affine_coupling(keep = first, net = use Module);
+        affine_coupling(keep = second, net = mlp([4], tanh));
+    }
+
+    struct Curved: Vector<2> {
+        affine_coupling(net = mlp([4], tanh));
+        tanh;
+    }
+
+    #[base(uniform)]
+    struct InCube: Vector<3> {
+        affine_coupling(keep = first, net = mlp([4], tanh));
+        affine_coupling(keep = second, net = mlp([4], tanh));
+        sigmoid;
+    }
+
+    #[base(logistic)]
+    struct Logistic: Image<1, 2, 2> {
+        affine_coupling(keep = checker_even, net = conv([3, 1], hidden = 3, tanh));
+        affine_coupling(keep = checker_odd, net = conv([3, 1], hidden = 3, tanh));
+        actnorm;
+    }
+
+    #[base(mixture(3))]
+    struct Mixed: Image<1, 2, 2> {
+        squeeze(2);
+        affine_coupling(net = conv([1, 1], hidden = 3, tanh));
+        affine_coupling(net = conv([1, 1], hidden = 3, tanh));
     }
 }
 
@@ -78,6 +173,10 @@ fn check_training<A: Architecture<f32>>(mut flow: Flow<A, f32>, rows: &Rows<f32>
         losses.push(training.loss().expect("a finite loss") as f32);
     }
     assert_eq!(training.steps(), steps);
+    let graphs = on_gpu.graphs();
+    // A card that waits for each kernel makes none.
+    assert!(graphs.refused.is_empty(), "{graphs:?}");
+    assert_eq!(graphs.captured > 0, std::env::var("FLOW_GPU").is_err(), "{graphs:?}");
     let start = weights(&flow);
     let trainer = Trainer::new(rule).clip(clip).steps(steps).batch_size(batch).seed(3).silent();
     let mut there = flow.clone();
@@ -172,15 +271,136 @@ fn sequential_directions_are_those_of_the_cpu() {
     check_training((*flow).clone(), &rows);
 }
 
+/// Weights away from their start, where nothing is random about a last layer of zeros.
+fn moved<A: Architecture<f32>>(flow: &mut Flow<A, f32>, by: f32) {
+    let all: Vec<_> = flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
+    for (name, mut values) in all {
+        let shifts = numbers(&name, values.len());
+        values.iter_mut().zip(shifts).for_each(|(v, shift)| *v += by * shift);
+        flow.set(&name, &values).unwrap();
+    }
+}
+
+#[test]
+fn residual_blocks_are_those_of_the_cpu() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let mut solved = Solved::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut solved, 0.5);
+    let rows = Rows::new(numbers("x", 2 * 24), 2).unwrap();
+    check_training((*solved).clone(), &rows);
+    let on_gpu = solved.on(gpu.clone()).unwrap();
+    let found = on_gpu.sample(9, &mut Noise::seed(3)).unwrap();
+    let want = solved.sample(9, &mut Noise::seed(3)).unwrap();
+    close("samples", &found.as_vec(), &want.as_vec(), 1e-5);
+
+    // Plain steps instead of Broyden's.
+    let mut wide = Wide::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut wide, 0.5);
+    let found = wide.on(gpu.clone()).unwrap().sample(9, &mut Noise::seed(3)).unwrap();
+    let want = wide.sample(9, &mut Noise::seed(3)).unwrap();
+    close("samples of 12 numbers", &found.as_vec(), &want.as_vec(), 1e-5);
+}
+
+#[test]
+fn estimators_draw_what_they_draw_on_the_cpu() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let mut flow = Estimated::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut flow, 0.5);
+    let (x, context) = (numbers("x", 3 * 40), numbers("context", 40));
+    let rows = Rows::new(x.clone(), 3).unwrap().given(context.clone(), 1).unwrap();
+    let on_gpu = flow.on(gpu.clone()).unwrap();
+    let tensors =
+        |numbers: &[f32]| cpu.tensor_from_vec(numbers.to_vec(), (40, dfdx::shapes::Const));
+    let conditions = cpu.tensor_from_vec(context.clone(), (40, dfdx::shapes::Const::<1>));
+    let (_, found) = on_gpu.map_rows(false, &x, &context).unwrap();
+    let (_, want) = flow.given(conditions.clone()).forward(tensors(&x)).unwrap();
+    close("log-determinants", &found, &want.as_vec(), 1e-5);
+    let (found, found_log) = on_gpu.map_rows(true, &x, &context).unwrap();
+    let (want, want_log) = flow.given(conditions).inverse(tensors(&x)).unwrap();
+    close("inverses", &found, &want.as_vec(), 1e-5);
+    close("their log-determinants", &found_log, &want_log.as_vec(), 1e-5);
+    let found = on_gpu.gradients(true, &x, &context, &x, &context).unwrap();
+    let other = Estimated::<f32>::build(&cpu, 2).unwrap().on(gpu).unwrap();
+    let elsewhere = other.gradients(true, &x, &context, &x, &context).unwrap();
+    assert!(found.input.iter().all(|v| v.is_finite()) && found != elsewhere);
+    check_training((*flow).clone(), &rows);
+}
+
+#[test]
+fn a_row_without_an_answer_stops_the_pass() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let solved = Solved::<f32>::build(&cpu, 1).unwrap();
+    let on_gpu = solved.on(gpu.clone()).unwrap();
+    let mut z = numbers("z", 2 * 9);
+    z[2 * 4] = 3e38;
+    z[2 * 4 + 1] = -3e38;
+    let found = on_gpu.map_rows(true, &z, &[]).map(drop);
+    let z = cpu.tensor_from_vec(z, (9, dfdx::shapes::Const::<2>));
+    let want = solved.inverse(z).map(drop);
+    match (found, want) {
+        (Err(found), Err(want)) => {
+            let (found, want) = (found.to_string(), want.to_string());
+            assert!(found.contains("of row 4 ") && want.contains("of row 4 "), "{found}\n{want}");
+        }
+        (found, want) => panic!("{found:?} and {want:?}"),
+    }
+
+    let curved = Curved::<f32>::build(&cpu, 1).unwrap();
+    let on_gpu = curved.on(gpu).unwrap();
+    let rows = [[0.5, -0.5], [0.9, 1.5], [2.0, 0.0]];
+    let found = on_gpu.map_rows(true, &rows.concat(), &[]).map(drop);
+    let want = curved.inverse(cpu.tensor(rows)).map(drop);
+    assert!(want.is_err());
+    assert_eq!(found, want);
+}
+
+#[test]
+fn every_base_trains_on_the_device() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let mut cube = InCube::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut cube, 0.1);
+    check_training((*cube).clone(), &Rows::new(numbers("x", 3 * 24), 3).unwrap());
+    let rows = Rows::new(numbers("x", 4 * 24), 4).unwrap();
+    let mut logistic = Logistic::<f32>::build(&cpu, 1).unwrap();
+    logistic.initialize(rows.x::<Image<1, 2, 2>>().unwrap()).unwrap();
+    check_training((*logistic).clone(), &rows);
+    let mixed = Mixed::<f32>::build(&cpu, 1).unwrap();
+    check_training((*mixed).clone(), &rows);
+
+    let found = cube.on(gpu.clone()).unwrap().sample_with_log_prob(5, &mut Noise::seed(3)).unwrap();
+    let want = cube.sample_with_log_prob(5, &mut Noise::seed(3)).unwrap();
+    close("samples in a cube", &found.0.as_vec(), &want.0.as_vec(), 1e-4);
+    close("their log-probabilities", &found.1.as_vec(), &want.1.as_vec(), 1e-4);
+    let found =
+        logistic.on(gpu.clone()).unwrap().sample_with_log_prob(5, &mut Noise::seed(3)).unwrap();
+    let want = logistic.sample_with_log_prob(5, &mut Noise::seed(3)).unwrap();
+    close("logistic samples", &found.0.as_vec(), &want.0.as_vec(), 1e-4);
+    close("their log-probabilities", &found.1.as_vec(), &want.1.as_vec(), 1e-4);
+    let found = mixed.on(gpu).unwrap().sample_with_log_prob(5, &mut Noise::seed(3)).unwrap();
+    let want = mixed.sample_with_log_prob(5, &mut Noise::seed(3)).unwrap();
+    close("mixed samples", &found.0.as_vec(), &want.0.as_vec(), 1e-4);
+    close("their log-probabilities", &found.1.as_vec(), &want.1.as_vec(), 1e-4);
+}
+
+/// The error of a flow that has no kernels.
+fn refused<A: Architecture<f32>>(flow: &Flow<A, f32>, gpu: Chosen) -> String {
+    match flow.on(gpu) {
+        Err(error @ FlowError::NotOnGpu { .. }) => error.to_string(),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("there are no kernels for that"),
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_said() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
-    let solved = Solved::<f32>::build(&cpu, 1).unwrap();
-    let message = match solved.on(gpu.clone()) {
-        Err(error) => error.to_string(),
-        Ok(_) => panic!("residual blocks have no kernels"),
-    };
-    assert!(message.starts_with("`residual(") && message.contains(" at 0 does not run on a GPU"));
+    let message = refused(&Continuous::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
+    assert!(message.starts_with("`ode(") && message.contains(" at 1 does not run on a GPU"));
+    assert!(message.contains("help: run this flow on the CPU"), "{message}");
+    let message = refused(&OwnBlock::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
+    assert!(message.starts_with("`use Negate` at 1 does not run on a GPU"), "{message}");
+    let message = refused(&OwnNet::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
+    assert!(message.contains(" at 0 does not run on a GPU yet: its net\n"), "{message}");
 
     let flow = Rotations::<f32>::build(&cpu, 1).unwrap();
     let on_gpu = flow.on(gpu.clone()).unwrap();

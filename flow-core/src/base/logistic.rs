@@ -24,6 +24,23 @@ impl<E: Scalar> Base<E> for Logistic {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(&self, to: &mut crate::cuda::Lowering<E>, _: &[usize]) -> Result<Vec<flow_cuda::Op>> {
+        use flow_cuda::kernels::bases::{logistic_log_prob, logistic_product};
+        let z = to.x().slot;
+        to.record(logistic_log_prob(to.log_det(), z));
+        if !to.keeping() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![logistic_product(to.gradient().slot, to.by_log_det(), z)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_samples(&self, to: &mut crate::cuda::Lowering<E>, stream: flow_cuda::Slot) -> bool {
+        to.record(flow_cuda::kernels::noise::uniforms(to.x().slot, stream, true));
+        true
+    }
+
     fn log_prob_vjp(&self, _: &mut Pass<'_, E>, z: &[E], weights: &[E], gradient: &mut [E]) {
         let half = E::of(0.5);
         let rows = z.chunks_exact(self.size).zip(gradient.chunks_exact_mut(self.size));

@@ -61,6 +61,37 @@ impl<E: Scalar, const K: usize> Base<E> for Mixture<K> {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &[usize],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        use flow_cuda::kernels::rows::{fill, gather, scatter, Rows};
+        let rows = to.rows();
+        let mixture = flow_cuda::kernels::bases::Mixture {
+            logits: to.parameter(&self.weights),
+            means: to.parameter(&self.means),
+            log_scales: to.parameter(&self.log_scales),
+        };
+        let entries = to.table(entries.iter().copied());
+        let (z, shares) = (to.keep(rows * self.size), to.keep(rows * K));
+        to.record(gather(rows, to.x(), Rows::new(flow_cuda::Slot::NONE, 0), entries, z));
+        let ops = mixture.log_prob(to.log_det(), z, shares);
+        ops.into_iter().for_each(|op| to.record(op));
+        if !to.keeping() {
+            return Ok(Vec::new());
+        }
+        // The gradient by the latents starts here.
+        let by_z = to.scratch(z.len);
+        let by = [&self.weights, &self.means, &self.log_scales];
+        let by = by.map(|slot| to.parameter_gradient(slot));
+        let mut ops = vec![fill(by_z, 0.0)];
+        ops.extend(mixture.product(by_z, to.by_log_det(), z, shares, by));
+        ops.push(scatter(rows, to.gradient(), entries, by_z));
+        Ok(ops)
+    }
+
     fn log_prob_vjp(&self, pass: &mut Pass<'_, E>, z: &[E], weights: &[E], gradient: &mut [E]) {
         let (logits, means, log_scales) = self.values(pass.state());
         let prior = log_sum_exp(logits);

@@ -25,6 +25,18 @@ impl<E: Scalar> Base<E> for Uniform {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(&self, to: &mut crate::cuda::Lowering<E>, _: &[usize]) -> Result<Vec<flow_cuda::Op>> {
+        to.record(flow_cuda::kernels::bases::uniform_log_prob(to.log_det(), to.x().slot));
+        Ok(Vec::new())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_samples(&self, to: &mut crate::cuda::Lowering<E>, stream: flow_cuda::Slot) -> bool {
+        to.record(flow_cuda::kernels::noise::uniforms(to.x().slot, stream, false));
+        true
+    }
+
     fn log_prob_vjp(&self, _: &mut Pass<'_, E>, _: &[E], _: &[E], _: &mut [E]) {}
 
     fn sample(&self, _: &State<E>, noise: &Noise, first: usize, temperature: f64, out: &mut [E]) {

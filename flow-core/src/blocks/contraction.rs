@@ -151,6 +151,10 @@ impl Contraction {
     }
 }
 
+#[cfg(feature = "cuda")]
+#[path = "contraction_lowering.rs"]
+mod lowering;
+
 #[cfg(test)]
 mod tests {
     use super::*;

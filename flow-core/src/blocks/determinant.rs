@@ -260,3 +260,7 @@ fn shifted_jacobians<E: Scalar, N: Differentiable<E>>(
     }
     matrices
 }
+
+#[cfg(feature = "cuda")]
+#[path = "determinant_lowering.rs"]
+mod lowering;

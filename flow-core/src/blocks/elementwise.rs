@@ -38,13 +38,17 @@ impl<C: Curve> Elementwise<C> {
     }
 
     fn outside<E: Scalar>(&self, row: usize, entry: usize, value: E) -> FlowError {
-        let (value, image) = (value.as_f64(), self.curve.image());
-        let reason = format!(
-            "row {row} holds {value} in entry {entry}, expected {image}\nhelp: clamp the latents to \
-             that range, or choose a base distribution whose samples lie in it"
-        );
-        FlowError::Block { block: C::NAME, path: self.path.clone(), reason }
+        outside::<C>(&self.path, self.curve.image(), row, entry, value.as_f64())
     }
+}
+
+/// The error of a latent that is none, of the block at that path.
+fn outside<C: Curve>(path: &str, image: &str, row: usize, entry: usize, value: f64) -> FlowError {
+    let reason = format!(
+        "row {row} holds {value} in entry {entry}, expected {image}\nhelp: clamp the latents to \
+         that range, or choose a base distribution whose samples lie in it"
+    );
+    FlowError::Block { block: C::NAME, path: path.to_owned(), reason }
 }
 
 /// Keeps the input for the product, where there will be one.
@@ -113,6 +117,19 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, entries, backwards)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, _: &mut crate::cuda::Lowering<E>) {}
+
     fn facts(&self) -> Facts {
         self.curve.facts()
     }
@@ -161,6 +178,10 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
         Ok(Some(MeanValue::of_diagonal(centre, &slopes)))
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "elementwise_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "elementwise_tests.rs"]

@@ -348,3 +348,7 @@ impl<N> Field<N> {
         self.net.finish(state, derived_gradient, gradient)
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "field_lowering.rs"]
+mod lowering;

@@ -129,27 +129,8 @@ impl<N> Residual<N> {
         rows.start * self.field.size()..rows.end * self.field.size()
     }
 
-    fn stuck<E: Scalar>(
-        &self,
-        pass: &Pass<'_, E>,
-        stuck: Stuck,
-        what: &str,
-        help: &str,
-    ) -> FlowError {
-        let Stuck { row, iterations, radius } = stuck;
-        let (row, c) = (pass.number(row), self.contraction.lipschitz);
-        let reason = if radius.is_finite() {
-            format!(
-                "{what} of row {row} is known only to a radius of {radius:.1e} after {iterations} \
-                 steps, which suffice for a contraction by {c} without rounding\nhelp: {help}"
-            )
-        } else {
-            format!(
-                "{what} of row {row} left the finite numbers in step {iterations}\nhelp: look for \
-                 weights that are not finite, and for rows that are too large"
-            )
-        };
-        FlowError::Block { block: "residual", path: self.path.clone(), reason }
+    fn complaint(&self, about: (&'static str, &'static str)) -> Complaint {
+        Complaint { path: self.path.clone(), coefficient: self.contraction.lipschitz, about }
     }
 
     /// The net at x in `output`, with log-determinants added times `sign`, and kept where the pass
@@ -182,6 +163,42 @@ impl<N> Residual<N> {
     }
 }
 
+/// What is said of a row whose fixed point was not found.
+struct Complaint {
+    path: String,
+    coefficient: f64,
+    /// What was looked for, and what helps.
+    about: (&'static str, &'static str),
+}
+
+impl Complaint {
+    const INVERSE: (&'static str, &'static str) = (
+        "the inverse",
+        "a larger `tolerance`, a smaller `lipschitz`, or weights whose layers are alike in size let \
+         rounding spoil less",
+    );
+    const GRADIENT: (&'static str, &'static str) =
+        ("the inverse's gradient", "a smaller `lipschitz` makes the inverse better conditioned");
+
+    /// The error of that row of the batch.
+    fn error(&self, row: usize, stuck: Stuck) -> FlowError {
+        let Stuck { iterations, radius, .. } = stuck;
+        let (c, (what, help)) = (self.coefficient, self.about);
+        let reason = if radius.is_finite() {
+            format!(
+                "{what} of row {row} is known only to a radius of {radius:.1e} after {iterations} \
+                 steps, which suffice for a contraction by {c} without rounding\nhelp: {help}"
+            )
+        } else {
+            format!(
+                "{what} of row {row} left the finite numbers in step {iterations}\nhelp: look for \
+                 weights that are not finite, and for rows that are too large"
+            )
+        };
+        FlowError::Block { block: "residual", path: self.path.clone(), reason }
+    }
+}
+
 impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
     const SAVES_ALIKE: bool = true;
 
@@ -205,11 +222,8 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
         let solved = self.contraction.solve(pass, z, any, net, |pass, row, radius| {
             pass.inexact(row, radius);
         })?;
-        solved.map_err(|stuck| {
-            let help = "a larger `tolerance`, a smaller `lipschitz`, or weights whose layers are \
-                        alike in size let rounding spoil less";
-            self.stuck(pass, stuck, "the inverse", help)
-        })?;
+        let said = self.complaint(Complaint::INVERSE);
+        solved.map_err(|stuck| said.error(pass.number(stuck.row), stuck))?;
         if pass.saving() {
             let copy = pass.take_copy(z);
             pass.save(copy);
@@ -237,6 +251,21 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
 
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         self.field.finish(state, derived_gradient, gradient)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, entries, backwards)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.field.net().lower_weights(to);
     }
 
     /// With c the net's constant on the box, `1 + c` and `1/(1 − c)` (Behrmann et al. 2021, table 3).
@@ -303,6 +332,10 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
 
 #[path = "residual_product.rs"]
 mod product;
+
+#[cfg(feature = "cuda")]
+#[path = "residual_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "residual_tests.rs"]

@@ -2,7 +2,7 @@
 
 use super::super::contraction::Contraction;
 use super::super::expansion::Expansion;
-use super::Residual;
+use super::{Complaint, Residual};
 use crate::backend::cpu::elementwise::add;
 use crate::engine::Pass;
 use crate::nets::{Differentiable, Linearization};
@@ -139,10 +139,10 @@ impl<N> Residual<N> {
             self.field.pull(pass, at, v, out);
             Ok(())
         };
-        linear.solve(pass, rows, false, pull, |_, _, _| ())?.map_err(|stuck| {
-            let help = "a smaller `lipschitz` makes the inverse better conditioned";
-            self.stuck(pass, stuck, "the inverse's gradient", help)
-        })
+        let said = self.complaint(Complaint::GRADIENT);
+        linear
+            .solve(pass, rows, false, pull, |_, _, _| ())?
+            .map_err(|stuck| said.error(pass.number(stuck.row), stuck))
     }
 }
 

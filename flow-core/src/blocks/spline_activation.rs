@@ -283,6 +283,16 @@ impl<E: Scalar> Block<E> for SplineActivation {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        Ok(self.record(to, entries, backwards))
+    }
+
     fn project(&self, values: &mut Values<E>) {
         let least = E::of(LEAST_EXTENT);
         for extent in values.parameter_mut(&self.extent) {
@@ -339,6 +349,10 @@ impl SplineActivation {
         pass.give(saved);
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "spline_activation_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "spline_activation_tests.rs"]

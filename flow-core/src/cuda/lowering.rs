@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use flow_cuda::kernels::affine::Moved;
+use flow_cuda::kernels::noise::STREAM;
 use flow_cuda::kernels::rows::{
     accumulate, add_column_products, add_repeated, add_total, fill, Rows, Vectors,
 };
 use flow_cuda::{Area, Op, Recording, Slot, Table};
 
+use super::loops::Stuck;
 use crate::engine::{Buffers, Derived, Parameter, State};
 use crate::{Block, FlowError, Item, Result, Scalar};
 
@@ -20,14 +22,30 @@ pub struct Lowering<E> {
     state: Arc<State<E>>,
     items: &'static [Item],
     leaves: Arc<Vec<String>>,
-    leaf: usize,
+    pub(super) leaf: usize,
     rows: usize,
-    keeping: bool,
+    pub(super) keeping: bool,
     places: Places,
-    recording: Recording,
-    ops: Vec<Op>,
+    pub(super) recording: Recording,
+    pub(super) ops: Vec<Op>,
     products: Vec<Vec<Op>>,
     weights: WeightOps,
+    pub(super) stuck: Vec<Stuck>,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    /// Index lists and memory.
+    pub(crate) recording: Recording,
+    /// The pass.
+    pub(crate) pass: Vec<Op>,
+    /// The products of its blocks in the order in which they run.
+    pub(crate) product: Vec<Op>,
+    /// What is done to weights.
+    pub(crate) weights: WeightOps,
+    /// What to say of each loop that does not end.
+    pub(crate) stuck: Vec<Stuck>,
 }
 
 /// What depends on the weights alone.
@@ -50,6 +68,8 @@ pub(crate) struct Places {
     pub(crate) gradient: Rows,
     pub(crate) by_log_det: Slot,
     pub(crate) context_gradient: Rows,
+    /// The stream of random numbers that blocks draw from.
+    pub(crate) noise: Slot,
 }
 
 /// A transform of some entries of each row, with the parameters that a net wrote.
@@ -89,6 +109,7 @@ impl<E: Scalar> Lowering<E> {
             gradient: room(size, keeping),
             by_log_det: room(1, keeping).slot,
             context_gradient: room(context, keeping),
+            noise: recording.frame(STREAM),
         };
         Self {
             state,
@@ -102,6 +123,7 @@ impl<E: Scalar> Lowering<E> {
             ops: Vec::new(),
             products: Vec::new(),
             weights: WeightOps::default(),
+            stuck: Vec::new(),
         }
     }
 
@@ -125,11 +147,11 @@ impl<E: Scalar> Lowering<E> {
         Ok(())
     }
 
-    /// What was recorded: index lists and memory, the pass, the products of its blocks in the order
-    /// in which they run, and what is done to weights.
-    pub(crate) fn finish(self) -> (Recording, Vec<Op>, Vec<Op>, WeightOps) {
-        let products = self.products.into_iter().rev().flatten().collect();
-        (self.recording, self.ops, products, self.weights)
+    /// What was recorded.
+    pub(crate) fn finish(self) -> Lowered {
+        let product = self.products.into_iter().rev().flatten().collect();
+        let Self { recording, ops: pass, weights, stuck, .. } = self;
+        Lowered { recording, pass, product, weights, stuck }
     }
 
     pub(crate) fn places(&self) -> Places {

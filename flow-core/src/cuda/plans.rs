@@ -6,7 +6,8 @@ use flow_cuda::kernels::noise::STREAM;
 use flow_cuda::kernels::rows::{fill, gather, scaled_copy, scatter, Rows};
 use flow_cuda::{Area, Plan, Slot};
 
-use super::lowering::{Lowering, Places};
+use super::loops::Stuck;
+use super::lowering::{Lowered, Lowering, Places};
 use super::training::Update;
 use crate::base::Base;
 use crate::engine::{
@@ -15,7 +16,7 @@ use crate::engine::{
 use crate::{Architecture, Context, Event, FlowError, Result};
 
 /// Where the rows of a recorded pass and of its product lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Recorded {
     pub(super) places: Places,
     /// The pass's output, or the gradient by it where the product starts.
@@ -27,6 +28,8 @@ pub(super) struct Recorded {
     pub(super) drawn: Option<Drawn>,
     /// Some blocks derive values from the weights on the CPU.
     pub(super) on_cpu: bool,
+    /// What to say of each loop that does not end.
+    pub(super) stuck: Vec<Stuck>,
 }
 
 /// Samples of the base that a plan draws.
@@ -112,11 +115,11 @@ pub(super) fn record<A: Architecture<f32>>(
             first.push(scatter(rows, places.gradient, order, by_output));
         }
     }
-    let (mut recording, pass, products, weights) = lowering.finish();
+    let Lowered { mut recording, pass, product, weights, stuck } = lowering.finish();
     let mut parts = vec![pass];
     let (mut order, on_cpu) = (Slot::NONE, weights.on_cpu);
     if keeping {
-        first.extend(products);
+        first.extend(product);
         parts.push(first);
     }
     if let Some(update) = update {
@@ -130,7 +133,8 @@ pub(super) fn record<A: Architecture<f32>>(
         }
         parts.push(step);
     }
-    Ok((recording.finish(parts), Recorded { places, output, by_output, order, drawn, on_cpu }))
+    let recorded = Recorded { places, output, by_output, order, drawn, on_cpu, stuck };
+    Ok((recording.finish(parts), recorded))
 }
 
 /// Records samples of the base and their log-densities, where it has kernels for both.

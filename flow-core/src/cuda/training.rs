@@ -1,5 +1,6 @@
 //! Training on a device.
 
+use flow_cuda::kernels::noise::stream;
 use flow_cuda::kernels::optimizer::{adam, clip_factor, Adam as Rule, STEP};
 use flow_cuda::kernels::rows::{add_column_products, fill, Rows as Numbers, Vectors};
 use flow_cuda::kernels::weights::take_rows;
@@ -9,7 +10,7 @@ use super::flow::OnDevice;
 use super::lowering::Places;
 use super::plans::{Recorded, LOAD, PASS, PRODUCT, UPDATE};
 use crate::engine::Direction;
-use crate::train::{Clip, Optimizer, Place, Rows};
+use crate::train::{Clip, Optimizer, Place, Rows, Step};
 use crate::{Architecture, Context, Event, FlowError, Result};
 
 /// A training of a flow by its likelihood, on the device: parameters, gradients, moments and data
@@ -23,6 +24,7 @@ pub struct Training<'f, A: Architecture<f32>, D: Device> {
     decay: f64,
     rate: f64,
     place: Place,
+    seed: u64,
     rows: usize,
     steps: u64,
 }
@@ -161,6 +163,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             decay,
             rate,
             place: Place::new(seed, batch.min(data.len())),
+            seed,
             rows: data.len(),
             steps: 0,
             flow: self,
@@ -174,24 +177,23 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         Ok(())
     }
 
-    /// A step of a training on the rows of those numbers.
-    fn update(&mut self, order: &[usize], numbers: [f32; STEP]) -> Result<()> {
+    /// A step of a training on the rows of those numbers; blocks draw from the stream of `noise`.
+    fn update(&mut self, order: &[usize], numbers: [f32; STEP], noise: u64) -> Result<()> {
         let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
         let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
         let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
-            let Recorded { order, on_cpu, .. } = *store.recorded(key);
+            let Recorded { order, places, on_cpu, .. } = *store.recorded(key);
             store.write(key, order, &bits)?;
+            store.write(key, places.noise, &stream(noise, 0))?;
             store.write_optimizer(slot, &numbers)?;
-            for part in [LOAD, PASS, PRODUCT] {
-                store.run(key, part)?;
-            }
             if !on_cpu {
-                store.run(key, UPDATE)?;
+                store.run(key, &[LOAD, PASS, PRODUCT, UPDATE])?;
                 return Ok(None);
             }
+            store.run(key, &[LOAD, PASS, PRODUCT])?;
             let gradient = self.finished(store)?;
             store.set_gradient(&gradient)?;
-            store.run(key, UPDATE)?;
+            store.run(key, &[UPDATE])?;
             Ok(Some(store.weights()?.0))
         })?;
         if let Some(parameters) = changed {
@@ -222,10 +224,11 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
         }
         let order: Vec<usize> = self.place.choose(self.rows).to_vec();
         self.place.batch += 1;
+        let noise = Step::of_training(self.seed, self.steps).of_blocks().key();
         self.steps += 1;
         let keep = 1.0 - self.rate * self.decay;
         let numbers = self.rule.step(self.rate, self.steps, keep);
-        self.flow.update(&order, numbers)
+        self.flow.update(&order, numbers, noise)
     }
 
     /// The mean negative log-likelihood of the last step's batch, before that step: waits for it.

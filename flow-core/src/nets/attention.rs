@@ -159,3 +159,7 @@ impl Attention {
         }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "attention_lowering.rs"]
+mod lowering;

@@ -294,6 +294,48 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
         Ok(Linearization { kept })
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_at(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        places: [flow_cuda::Slot; 2],
+    ) -> Result<super::Linearized> {
+        Ok(self.record_at(to, places))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_push(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &super::Linearized,
+        count: usize,
+        places: [flow_cuda::Slot; 2],
+    ) -> Vec<flow_cuda::Op> {
+        self.push_ops(to, at, count, places)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_pull(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &super::Linearized,
+        count: usize,
+        places: [flow_cuda::Slot; 2],
+    ) -> Vec<flow_cuda::Op> {
+        self.pull_ops(to, at, count, places)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_gradient(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &super::Linearized,
+        places: [flow_cuda::Slot; 2],
+        pairs: Option<super::Pairs>,
+    ) -> Vec<flow_cuda::Op> {
+        self.gradient_ops(to, at, places, pairs)
+    }
+
     fn push(
         &self,
         pass: &mut Pass<'_, E>,
@@ -401,6 +443,10 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
         pass.give(by_tangent);
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "feed_forward_jacobian.rs"]
+pub(super) mod jacobian_lowering;
 
 #[cfg(feature = "cuda")]
 #[path = "feed_forward_lowering.rs"]

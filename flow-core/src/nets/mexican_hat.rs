@@ -189,6 +189,21 @@ impl<E: Scalar, N: Conditioner<E>> Conditioner<E> for MexicanHat<N> {
         self.net.finish(state, derived_gradient, gradient)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        passes: [flow_cuda::Slot; 2],
+        products: [flow_cuda::Slot; 2],
+    ) -> Result<Vec<flow_cuda::Op>> {
+        self.record(to, passes, products)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.net.lower_weights(to);
+    }
+
     fn forward(&self, pass: &mut Pass<'_, E>, input: &[E], output: &mut [E]) -> Result<()> {
         self.net.forward(pass, input, output)?;
         let (w, b) = (pass.parameter(&self.w), pass.parameter(&self.b));
@@ -242,6 +257,10 @@ impl<E: Scalar, N: Conditioner<E>> Conditioner<E> for MexicanHat<N> {
         self.net.vjp(pass, output_gradient, input_gradient)
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "mexican_hat_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -207,6 +207,84 @@ pub trait Differentiable<E: Scalar>: Conditioner<E> {
         cotangents: &[E],
         input_gradient: &mut [E],
     );
+
+    /// Records the net at a point on a GPU, from `input` to `output`, and keeps what the other
+    /// functions need there: its Jacobian where a product follows or not, its curvature where one does.
+    ///
+    /// # Errors
+    /// [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu), as without code of its own; the functions
+    /// below are not called then.
+    #[cfg(feature = "cuda")]
+    fn lower_at(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        [input, output]: [flow_cuda::Slot; 2],
+    ) -> Result<Linearized> {
+        let _ = (input, output);
+        Err(to.unsupported(Some("the Jacobian of its net")))
+    }
+
+    /// [`push`](Self::push) on a GPU, for `count` tangents of each row.
+    #[cfg(feature = "cuda")]
+    fn lower_push(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &Linearized,
+        count: usize,
+        [tangents, output]: [flow_cuda::Slot; 2],
+    ) -> Vec<flow_cuda::Op> {
+        let _ = (to, at, count, tangents, output);
+        Vec::new()
+    }
+
+    /// [`pull`](Self::pull) on a GPU, for `count` cotangents of each row.
+    #[cfg(feature = "cuda")]
+    fn lower_pull(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &Linearized,
+        count: usize,
+        [cotangents, input]: [flow_cuda::Slot; 2],
+    ) -> Vec<flow_cuda::Op> {
+        let _ = (to, at, count, cotangents, input);
+        Vec::new()
+    }
+
+    /// [`gradient`](Self::gradient) on a GPU, from `by_output` to `by_input`, or that of the output
+    /// alone.
+    #[cfg(feature = "cuda")]
+    fn lower_gradient(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &Linearized,
+        [by_output, by_input]: [flow_cuda::Slot; 2],
+        pairs: Option<Pairs>,
+    ) -> Vec<flow_cuda::Op> {
+        let _ = (to, at, by_output, by_input, pairs);
+        Vec::new()
+    }
+}
+
+/// Where [`Differentiable::lower_at`] keeps what it needs.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Debug)]
+pub struct Linearized {
+    /// What each layer read.
+    read: Vec<flow_cuda::Slot>,
+    /// What each activation left.
+    bends: Vec<feed_forward::jacobian_lowering::Bend>,
+}
+
+/// Tangents and cotangents on a GPU: `count` of either for each row.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs {
+    /// How many.
+    pub count: usize,
+    /// Vectors of the net's inputs.
+    pub tangents: flow_cuda::Slot,
+    /// Vectors of its outputs.
+    pub cotangents: flow_cuda::Slot,
 }
 
 /// What [`Differentiable::linearize`] keeps. [`release`](Self::release) gives it back.

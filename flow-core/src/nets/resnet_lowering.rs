@@ -16,9 +16,6 @@ impl ResNet {
         [input, output]: [Slot; 2],
         [by_output, by_input]: [Slot; 2],
     ) -> Result<Vec<Op>> {
-        if self.blocks.iter().any(|block| block.attention.is_some()) {
-            return Err(to.unsupported(Some("attention in its net")));
-        }
         let weights = &self.weights;
         let function = self.activation.lowered();
         let len = to.rows() * self.initial.outputs();
@@ -34,18 +31,21 @@ impl ResNet {
             block.first.record(to, weights, outer, inner, bent);
             let branch = to.scratch(len);
             block.second.record(to, weights, inner, branch, none);
+            let gated = block.attention.as_ref().map(|gates| gates.record(to, weights, branch));
             to.record(add_repeated(sum, branch, 1.0));
-            kept.push((outer, inner, slopes));
+            kept.push((outer, inner, slopes, gated));
         }
         self.last.record(to, weights, sum, output, none);
         if !to.keeping() {
             return Ok(Vec::new());
         }
-        let [gradient, branch] = [to.scratch(len), to.scratch(len)];
-        let below = to.scratch(len);
+        let [gradient, branch, below] = [0; 3].map(|_| to.scratch(len));
         let mut ops = self.last.product(to, weights, sum, by_output, gradient, None);
-        for (block, (outer, inner, slopes)) in self.blocks.iter().zip(kept).rev() {
+        for (block, (outer, inner, slopes, gated)) in self.blocks.iter().zip(kept).rev() {
             ops.push(scaled_copy(branch, gradient, 1.0));
+            if let (Some(gates), Some(gated)) = (&block.attention, gated) {
+                ops.extend(gates.product(to, weights, gated, branch));
+            }
             ops.extend(block.second.product(to, weights, inner, branch, below, slopes[1]));
             ops.extend(block.first.product(to, weights, outer, below, branch, slopes[0]));
             ops.push(add_repeated(gradient, branch, 1.0));

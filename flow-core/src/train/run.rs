@@ -10,7 +10,7 @@ use super::{
     checkpoint, Batches, Ending, History, OnDivergence, Place, Record, RollBack, Step, Trainer,
 };
 use crate::engine::Watch;
-use crate::{FlowError, Noise, Result, Rows, Scalar, Values};
+use crate::{FlowError, Result, Rows, Scalar, Values};
 
 /// Steps between two copies of weights that a run can go back to.
 const GOOD_EVERY: u64 = 100;
@@ -181,8 +181,7 @@ impl<E: Scalar> Run<E> {
         total: Option<u64>,
     ) -> Result<Outcome> {
         let rolls_back = matches!(trainer.on_divergence, OnDivergence::RollBack { .. });
-        let noise = Noise::seed(trainer.seed).named("pass").at(self.step);
-        let step = Step::new(self.step, noise);
+        let step = Step::of_training(trainer.seed, self.step);
         // What was seen before belongs to no step.
         learner.watches().for_each(|watch| drop(watch.news()));
         let loss = match learner.gradient(batch, &step, gradient) {

@@ -27,6 +27,11 @@ impl Step {
         Self { index, noise }
     }
 
+    /// Update `index` of a training with that seed.
+    pub(crate) fn of_training(seed: u64, index: u64) -> Self {
+        Self::new(index, Noise::seed(seed).named("pass").at(index))
+    }
+
     /// The one that held-out rows are judged as: number 0, on which everything is due, always with
     /// the same random numbers.
     pub(super) fn of_validation(seed: u64) -> Self {
@@ -44,7 +49,7 @@ impl Step {
     }
 
     /// The stream that the flow's blocks draw from.
-    pub(super) fn of_blocks(&self) -> &Noise {
+    pub(crate) fn of_blocks(&self) -> &Noise {
         &self.noise
     }
 

@@ -11,7 +11,7 @@ mod additive;
 mod affine;
 pub(crate) mod bins;
 #[cfg(feature = "cuda")]
-mod lowering;
+pub(crate) mod lowering;
 pub(crate) mod rational_quadratic;
 mod spline;
 pub(crate) mod spline_enclosure;

@@ -8,16 +8,27 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 
 pub mod affine;
 mod arguments;
+pub mod bases;
+pub mod contraction;
+pub mod curves;
 pub mod diagonal;
+pub mod gates;
+#[cfg(any(feature = "gpu", test))]
+mod gemm;
 pub mod linear;
+pub mod net;
 pub mod noise;
 pub mod optimizer;
 pub mod product;
 pub mod rows;
 pub mod spline;
+pub mod square;
+pub mod tangents;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
+#[cfg(any(feature = "gpu", test))]
+pub(crate) use gemm::Gemm;
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +58,20 @@ families! {
     SPLINE 6 "spline";
     LINEAR 7 "linear";
     WEIGHTS 8 "weights";
+    TANGENTS 9 "tangents";
+    SQUARE 10 "square";
+    CONTRACTION 11 "contraction";
+    CURVES 12 "curves";
+    BASES 13 "bases";
+    GATES 14 "gates";
+    NET 15 "net";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        [include_str!("arguments.h"), include_str!("activation.h"), self.text].concat()
+        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
+        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
     }
 
     /// The names of its kernels.
@@ -76,7 +95,8 @@ pub(crate) const fn together(family: usize, name: &'static str) -> Kernel {
 pub(crate) fn op(kernel: Kernel, count: usize) -> Op {
     assert!(i32::try_from(count).is_ok(), "{}: {count} numbers at once", kernel.name);
     let launch = Launch::of(count);
-    Op { kernel, slots: vec![], tables: vec![], sizes: vec![], numbers: vec![], launch }
+    let (slots, tables, sizes, numbers) = (vec![], vec![], vec![], vec![]);
+    Op { kernel, slots, tables, sizes, numbers, launch, in_loop: None }
 }
 
 impl Op {

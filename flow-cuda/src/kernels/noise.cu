@@ -42,3 +42,67 @@ extern "C" __global__ void normals(Arguments a) {
         }
     }
 }
+
+// The stream of a number under another, as flow-core's Noise derives it.
+__device__ __forceinline__ unsigned long long mix_key(unsigned long long key, unsigned long long v) {
+    unsigned counter[4] = {(unsigned)v, (unsigned)(v >> 32), 1, 0};
+    unsigned halves[2] = {(unsigned)key, (unsigned)(key >> 32)};
+    philox(counter, halves);
+    return (unsigned long long)counter[0] << 32 | counter[1];
+}
+
+// The stream of a row in a block: that of the pass, of the block's number and the row's.
+__device__ __forceinline__ unsigned long long row_key(const float* stream, int leaf, int row) {
+    unsigned long long key =
+        (unsigned long long)__float_as_uint(stream[1]) << 32 | __float_as_uint(stream[0]);
+    key = mix_key(mix_key(key, 0x6174), leaf);
+    return mix_key(mix_key(key, 0x6174), row);
+}
+
+__device__ __forceinline__ unsigned long long named_key(unsigned long long key, const char* name) {
+    key = mix_key(key, 0x6e61);
+    for (; *name; name++) key = mix_key(key, (unsigned char)*name);
+    return key;
+}
+
+// Signs for each row of a block. A thread makes 128 of them.
+extern "C" __global__ void signs(Arguments a) {
+    int rows = a.size[0], width = a.size[1], leaf = a.size[2], parts = (width + 127) / 128;
+    unsigned i = THREAD;
+    if (i >= (unsigned)rows * parts) return;
+    int row = i / parts, part = i % parts;
+    unsigned long long key = named_key(row_key(a.at[1], leaf, row), "probe");
+    unsigned words[4] = {(unsigned)part, 0, 0, 0};
+    unsigned halves[2] = {(unsigned)key, (unsigned)(key >> 32)};
+    philox(words, halves);
+    for (int j = 0; j < min(128, width - 128 * part); j++) {
+        unsigned bit = words[j / 32] >> (j % 32) & 1u;
+        a.at[0][(size_t)row * width + 128 * part + j] = bit ? -1.0f : 1.0f;
+    }
+}
+
+// How many terms of a series each row of a block has: `exact`, and a geometric number more.
+extern "C" __global__ void term_counts(Arguments a) {
+    int rows = a.size[0], leaf = a.size[1], exact = a.size[2];
+    unsigned row = THREAD;
+    if (row >= (unsigned)rows) return;
+    unsigned long long key = named_key(row_key(a.at[1], leaf, row), "terms");
+    unsigned words[4] = {0, 0, 0, 0}, halves[2] = {(unsigned)key, (unsigned)(key >> 32)};
+    philox(words, halves);
+    double further = floor(log(to_unit(words[0], words[1])) / (double)a.number[0]);
+    a.at[0][row] = (float)(exact + further);
+}
+
+// out[i] = number start + i of a stream: uniform on (0, 1) or, with size[1], standard logistic.
+extern "C" __global__ void uniforms(Arguments a) {
+    unsigned i = THREAD;
+    if (i >= (unsigned)a.size[0]) return;
+    const float* stream = a.at[1];
+    unsigned long long at =
+        ((unsigned long long)__float_as_uint(stream[3]) << 32 | __float_as_uint(stream[2])) + i;
+    unsigned words[4] = {(unsigned)at, (unsigned)(at >> 32), 0, 0};
+    unsigned halves[2] = {__float_as_uint(stream[0]), __float_as_uint(stream[1])};
+    philox(words, halves);
+    double u = to_unit(words[0], words[1]);
+    a.at[0][i] = (float)(a.size[1] ? log(u) - log1p(-u) : u);
+}

@@ -77,6 +77,71 @@ __device__ __forceinline__ float log_slope(const Bin& b, float at) {
     return logf(top * ratio * ratio);
 }
 
+// The value in a bin of v, or of which it is the value, and ±log f' there.
+__device__ __forceinline__ float through(const Bin& b, float v, bool inverse, float* log) {
+    float mean = b.height / b.width, bend = b.slope_left + b.slope_right - (mean + mean);
+    if (inverse) {
+        // The root of eq. 6 to 8 that adds numbers of one sign.
+        float up = unit((v - b.bottom) / b.height);
+        float q = b.slope_left - up * bend, twice = (mean + mean) * up;
+        float root = sqrtf((q - twice) * (q - twice) + twice * (mean + mean) * (1.0f - up));
+        float at = unit(q < 0.0f ? (root - q) / (mean + mean - q - q) : twice / (q + root));
+        *log = -log_slope(b, at);
+        return b.left + at * b.width;
+    }
+    float at = unit((v - b.left) / b.width), between = at * (1.0f - at);
+    float rise = (mean * at * at + b.slope_left * between) / (mean + bend * between);
+    *log = log_slope(b, at);
+    return b.bottom + b.height * rise;
+}
+
+// A loss's gradient by what a bin is made of.
+struct ByBin {
+    float value, x, width, height, left, right;
+};
+
+// From that by f and by log f' at x; of the inverse, that by its output and its logarithm.
+__device__ __forceinline__ ByBin bin_product(const Bin& b, float x, bool inverse, float given,
+                                             float by_log) {
+    float mean = b.height / b.width, bend = b.slope_left + b.slope_right - (mean + mean);
+    float at = unit((x - b.left) / b.width), rest = 1.0f - at, between = at * rest;
+    float below = mean + bend * between, above = mean * at * at + b.slope_left * between;
+    float top =
+        b.slope_right * at * at + 2.0f * mean * between + b.slope_left * rest * rest;
+    float inverse_below = 1.0f / below, inverse_top = 1.0f / top;
+    float square = inverse_below * inverse_below;
+
+    // Partial derivatives of f and of log f' by the place in the bin, the mean slope and the two
+    // slopes, others fixed.
+    float f_at = b.height * mean * top * square;
+    float f_s = b.height * (at * at * below - above * (1.0f - 2.0f * between)) * square;
+    float f_left = b.height * between * (below - above) * square;
+    float f_right = -b.height * above * between * square;
+    float top_at = 2.0f * (b.slope_right * at + mean * (rest - at) - b.slope_left * rest);
+    float l_at = top_at * inverse_top - 2.0f * bend * (rest - at) * inverse_below;
+    float l_s = 2.0f / mean + 2.0f * between * inverse_top -
+                2.0f * (1.0f - 2.0f * between) * inverse_below;
+    float l_left = rest * rest * inverse_top - 2.0f * between * inverse_below;
+    float l_right = at * at * inverse_top - 2.0f * between * inverse_below;
+
+    float inverse_width = 1.0f / b.width, by_f = given, by_l = by_log;
+    if (inverse) {
+        // By the implicit function theorem at the solution x.
+        by_f = (by_log * l_at * inverse_width - given) / (f_at * inverse_width);
+        by_l = -by_log;
+    }
+    float by_x = (by_f * f_at + by_l * l_at) * inverse_width;
+    float by_s = (by_f * f_s + by_l * l_s) * inverse_width;
+    ByBin by;
+    by.value = by_f;
+    by.x = by_x;
+    by.width = -by_x * at - by_s * mean;
+    by.height = by_s + by_f * above * inverse_below;
+    by.left = by_f * f_left + by_l * l_left;
+    by.right = by_f * f_right + by_l * l_right;
+    return by;
+}
+
 __device__ __forceinline__ Spline spline_of(const Arguments& a) {
     Spline s = {a.size[4], a.number[0], a.number[1], a.number[2]};
     return s;
@@ -98,23 +163,7 @@ extern "C" __global__ void spline(Arguments a) {
         to_shares(theta, s.bins);
         to_shares(theta.from(s.bins), s.bins);
         Bin b = find_bin(s, In{theta.first, theta.step}, before, inverse);
-        float mean = b.height / b.width, bend = b.slope_left + b.slope_right - (mean + mean), at;
-        if (inverse) {
-            // The root of eq. 6 to 8 that adds numbers of one sign.
-            float up = unit((before - b.bottom) / b.height);
-            float q = b.slope_left - up * bend, twice = (mean + mean) * up;
-            float root =
-                sqrtf((q - twice) * (q - twice) + twice * (mean + mean) * (1.0f - up));
-            at = unit(q < 0.0f ? (root - q) / (mean + mean - q - q) : twice / (q + root));
-            after = b.left + at * b.width;
-            log = -log_slope(b, at);
-        } else {
-            at = unit((before - b.left) / b.width);
-            float between = at * (1.0f - at);
-            float rise = (mean * at * at + b.slope_left * between) / (mean + bend * between);
-            after = b.bottom + b.height * rise;
-            log = log_slope(b, at);
-        }
+        after = through(b, before, inverse, &log);
         *v = after;
     }
     if (saves) a.at[2][i] = inverse ? after : before;
@@ -146,55 +195,108 @@ extern "C" __global__ void spline_product(Arguments a) {
     if (i >= (unsigned)rows * n) return;
     Spline s = spline_of(a);
     int row = i / n, k = i % n, count = 3 * s.bins - 1;
-    float* by = a.at[0] + row * width + entries[k];
+    float* gradient = a.at[0] + row * width + entries[k];
     int start = row * parameters_width + count * places[k];
     In theta = {a.at[2] + start, a.size[8]};
     Out by_theta = {a.at[3] + start, a.size[8]};
-    float x = a.at[1][i], given = *by, by_log = a.at[4][row];
+    float x = a.at[1][i], given = *gradient, by_log = a.at[4][row];
     if (!(x > -s.bound && x < s.bound)) {
         for (int j = 0; j < count; j++) by_theta[j] = 0.0f;
         return;
     }
     Bin b = find_bin(s, theta, x, false);
-    float mean = b.height / b.width, bend = b.slope_left + b.slope_right - (mean + mean);
-    float at = unit((x - b.left) / b.width), rest = 1.0f - at, between = at * rest;
-    float below = mean + bend * between, above = mean * at * at + b.slope_left * between;
-    float top =
-        b.slope_right * at * at + 2.0f * mean * between + b.slope_left * rest * rest;
-    float inverse_below = 1.0f / below, inverse_top = 1.0f / top;
-    float square = inverse_below * inverse_below;
-
-    // Partial derivatives of f and of log f' by the place in the bin, the mean slope and the two
-    // slopes, others fixed.
-    float f_at = b.height * mean * top * square;
-    float f_s = b.height * (at * at * below - above * (1.0f - 2.0f * between)) * square;
-    float f_left = b.height * between * (below - above) * square;
-    float f_right = -b.height * above * between * square;
-    float top_at = 2.0f * (b.slope_right * at + mean * (rest - at) - b.slope_left * rest);
-    float l_at = top_at * inverse_top - 2.0f * bend * (rest - at) * inverse_below;
-    float l_s = 2.0f / mean + 2.0f * between * inverse_top -
-                2.0f * (1.0f - 2.0f * between) * inverse_below;
-    float l_left = rest * rest * inverse_top - 2.0f * between * inverse_below;
-    float l_right = at * at * inverse_top - 2.0f * between * inverse_below;
-
-    float inverse_width = 1.0f / b.width, by_f = given, by_l = by_log;
-    if (inverse) {
-        // By the implicit function theorem at the solution x.
-        by_f = (by_log * l_at * inverse_width - given) / (f_at * inverse_width);
-        by_l = -by_log;
-    }
-    float by_x = (by_f * f_at + by_l * l_at) * inverse_width;
-    float by_s = (by_f * f_s + by_l * l_s) * inverse_width;
-    float by_width = -by_x * at - by_s * mean;
-    float by_height = by_s + by_f * above * inverse_below;
-    by_logits(theta, by_theta, s.bins, b.index, s.stretch, -by_x, by_width);
-    by_logits(theta.from(s.bins), by_theta.from(s.bins), s.bins, b.index, s.stretch, by_f, by_height);
+    ByBin by = bin_product(b, x, inverse, given, by_log);
+    by_logits(theta, by_theta, s.bins, b.index, s.stretch, -by.x, by.width);
+    by_logits(theta.from(s.bins), by_theta.from(s.bins), s.bins, b.index, s.stretch, by.value, by.height);
     for (int inner = 0; inner + 1 < s.bins; inner++) {
         float by_slope = 0.0f;
-        if (inner + 1 == b.index) by_slope = by_f * f_left + by_l * l_left;
-        if (inner == b.index) by_slope = by_f * f_right + by_l * l_right;
+        if (inner + 1 == b.index) by_slope = by.left;
+        if (inner == b.index) by_slope = by.right;
         float raw = theta[2 * s.bins + inner];
         by_theta[2 * s.bins + inner] = by_slope == 0.0f ? 0.0f : by_slope / (1.0f + expf(-raw));
     }
-    *by = inverse ? -by_f : by_x;
+    *gradient = inverse ? -by.value : by.x;
+}
+
+// The piece of v between knots that stand in memory: x, y and slopes of `count` knots. An index
+// outside of the bins tells of the straight lines beyond the first and the last.
+__device__ __forceinline__ int knot_bin(const float* knots, int count, float v, bool up, Bin* b) {
+    const float *x = knots, *y = knots + count, *slopes = knots + 2 * count;
+    const float* axis = up ? y : x;
+    if (v < axis[0]) return -1;
+    int next = 0;
+    while (next < count && axis[next] <= v) next++;
+    if (next == count || next == 0) return count - 1;
+    int at = next - 1;
+    b->left = x[at];
+    b->bottom = y[at];
+    b->width = x[next] - x[at];
+    b->height = y[next] - y[at];
+    b->slope_left = slopes[at];
+    b->slope_right = slopes[next];
+    return at;
+}
+
+// A spline through knots of each feature, straight beyond them. Leaves the data side in kept and
+// ±log f' in logs.
+extern "C" __global__ void knot_spline(Arguments a) {
+    int rows = a.size[0], n = a.size[1], width = a.size[2], features = a.size[3], count = a.size[4];
+    bool inverse = a.size[5], saves = a.size[6], alone = a.size[7];
+    unsigned i = THREAD;
+    if (i >= (unsigned)rows * n) return;
+    int row = i / n, k = i % n;
+    const float* knots = a.at[1] + k % features * 3 * count;
+    float* v = a.at[0] + row * width + a.table[0][k];
+    float before = *v, after, log;
+    Bin b;
+    int at = knot_bin(knots, count, before, inverse, &b);
+    if (at < 0 || at == count - 1) {
+        int end = at < 0 ? 0 : at;
+        float x = knots[end], y = knots[count + end], slope = knots[2 * count + end];
+        after = inverse ? x + (before - y) / slope : y + slope * (before - x);
+        log = inverse ? -logf(slope) : logf(slope);
+    } else {
+        after = through(b, before, inverse, &log);
+    }
+    *v = after;
+    if (saves) a.at[2][i] = inverse ? after : before;
+    if (alone) {
+        a.at[3][row] += log;
+    } else {
+        a.at[3][i] = log;
+    }
+}
+
+// Its product; by_knots gets the gradient by the knots, number by number.
+extern "C" __global__ void knot_spline_product(Arguments a) {
+    int rows = a.size[0], n = a.size[1], width = a.size[2], features = a.size[3], count = a.size[4];
+    bool inverse = a.size[5];
+    unsigned i = THREAD;
+    if (i >= (unsigned)rows * n) return;
+    int row = i / n, k = i % n;
+    const float* knots = a.at[1] + k % features * 3 * count;
+    float* gradient = a.at[0] + row * width + a.table[0][k];
+    float* by_knots = a.at[3] + (size_t)i * 3 * count;
+    float x = a.at[2][i], given = *gradient, by_log = a.at[4][row];
+    for (int j = 0; j < 3 * count; j++) by_knots[j] = 0.0f;
+    Bin b;
+    int at = knot_bin(knots, count, x, false, &b);
+    if (at < 0 || at == count - 1) {
+        int end = at < 0 ? 0 : at;
+        float slope = knots[2 * count + end], by_f = inverse ? -given / slope : given;
+        by_knots[end] -= by_f * slope;
+        by_knots[count + end] += by_f;
+        by_knots[2 * count + end] +=
+            by_f * (x - knots[end]) + (inverse ? -by_log : by_log) / slope;
+        *gradient = inverse ? -by_f : by_f * slope;
+        return;
+    }
+    ByBin by = bin_product(b, x, inverse, given, by_log);
+    by_knots[at] -= by.x + by.width;
+    by_knots[at + 1] += by.width;
+    by_knots[count + at] += by.value - by.height;
+    by_knots[count + at + 1] += by.height;
+    by_knots[2 * count + at] += by.left;
+    by_knots[2 * count + at + 1] += by.right;
+    *gradient = inverse ? -by.value : by.x;
 }

@@ -30,6 +30,11 @@ impl Curve for LeakyRelu {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::LeakyRelu { slope: self.slope })
+    }
+
     fn facts(&self) -> Facts {
         Facts {
             log_det: LogDet::Varying,
@@ -89,6 +94,11 @@ impl Curve for Scale {
 
     fn falls(&self) -> bool {
         self.factor < 0.0
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::Scale { factor: self.factor })
     }
 
     fn facts(&self) -> Facts {

@@ -39,6 +39,12 @@ pub trait Curve: Send + Sync + 'static {
         false
     }
 
+    /// The kernel of it on a GPU, where there is one.
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        None
+    }
+
     /// `f(x)` and `log |f'(x)|`. Outside the domain a finite number and −∞.
     fn forward<E: Scalar>(&self, x: E) -> (E, E);
 

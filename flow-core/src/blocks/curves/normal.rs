@@ -77,6 +77,11 @@ impl Curve for NormalCdf {
         "numbers from 0 to 1"
     }
 
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::NormalCdf)
+    }
+
     fn facts(&self) -> Facts {
         squashes(1.0 / (2.0 * PI).sqrt())
     }

@@ -24,6 +24,11 @@ impl Curve for Tanh {
         "numbers from -1 to 1"
     }
 
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::Tanh)
+    }
+
     fn facts(&self) -> Facts {
         squashes(1.0)
     }
@@ -90,6 +95,11 @@ impl Curve for Sigmoid {
 
     fn image(&self) -> &'static str {
         "numbers from 0 to 1"
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::Sigmoid)
     }
 
     fn facts(&self) -> Facts {
@@ -171,6 +181,11 @@ impl Curve for Logit {
         } else {
             Err(FlowError::option("alpha", self.alpha, "at least 0 and less than 0.5"))
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::Logit { alpha: self.alpha })
     }
 
     /// The slope `(1 − 2·alpha)/(p(1 − p))` is least at `p = ½`.
@@ -269,6 +284,11 @@ impl Curve for Softplus {
 
     fn image(&self) -> &'static str {
         "numbers from 0 up"
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
+        Some(flow_cuda::kernels::curves::Curve::Softplus)
     }
 
     fn facts(&self) -> Facts {

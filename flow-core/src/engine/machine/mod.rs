@@ -138,6 +138,12 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         self.state.clone()
     }
 
+    /// What blocks draw from.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn noise(&self) -> &Noise {
+        &self.noise
+    }
+
     /// The distribution of latents.
     #[cfg(feature = "cuda")]
     pub(crate) fn base(&self) -> &A::Base {

@@ -1,0 +1,94 @@
+//! What a block records apart from its pass: fixed points, and random numbers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use flow_cuda::kernels::noise::{signs, term_counts};
+use flow_cuda::{Loop, Op, Slot};
+
+use super::Lowering;
+use crate::{FlowError, Result, Scalar};
+
+/// Turns of a loop between two looks at whether it is over: a look waits for the device.
+const TURNS: usize = 4;
+
+/// A row that stopped a pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) row: usize,
+    /// The iteration at which it did, or the entry of the row.
+    pub(crate) place: usize,
+    /// The radius that was reached, or what the entry holds.
+    pub(crate) value: f64,
+}
+
+/// The error of such a row.
+#[derive(Clone)]
+pub(crate) struct Stuck(Arc<dyn Fn(Failure) -> FlowError + Send + Sync>);
+
+impl fmt::Debug for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stuck(..)")
+    }
+}
+
+impl Stuck {
+    /// The error of a status as [`count_open`](flow_cuda::kernels::contraction::count_open) writes
+    /// it, where that tells of a row.
+    pub(crate) fn error(&self, status: &[f32]) -> Option<FlowError> {
+        let &[_, row, place, value] = status else { return None };
+        (row >= 0.0).then(|| {
+            let (row, place) = (row as usize, place as usize);
+            (self.0)(Failure { row, place, value: f64::from(value) })
+        })
+    }
+}
+
+impl<E: Scalar> Lowering<E> {
+    /// What `f` records, for another place than the end of the pass, and without keeping anything
+    /// for a product.
+    pub(crate) fn apart(&mut self, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<Vec<Op>> {
+        let before = std::mem::take(&mut self.ops);
+        let keeping = std::mem::replace(&mut self.keeping, false);
+        let done = f(self);
+        self.keeping = keeping;
+        let ops = std::mem::replace(&mut self.ops, before);
+        done.map(|()| ops)
+    }
+
+    /// Repeats the ops until they write that no row is open; `stuck` tells of a row that gets nowhere.
+    pub(crate) fn repeat(
+        &mut self,
+        mut ops: Vec<Op>,
+        status: Slot,
+        stuck: impl Fn(Failure) -> FlowError + Send + Sync + 'static,
+    ) -> Vec<Op> {
+        self.recording.repeat(&mut ops, Loop { status, turns: TURNS });
+        self.stuck.push(Stuck(Arc::new(stuck)));
+        ops
+    }
+
+    /// Records a look at the rows, which writes as the ops of a loop do: no row open, and one that must
+    /// not be, of which `said` tells.
+    pub(crate) fn look(
+        &mut self,
+        op: Op,
+        status: Slot,
+        said: impl Fn(Failure) -> FlowError + Send + Sync + 'static,
+    ) {
+        let mut ops = vec![op];
+        self.recording.repeat(&mut ops, Loop { status, turns: 1 });
+        self.stuck.push(Stuck(Arc::new(said)));
+        self.ops.extend(ops);
+    }
+
+    /// Fills `out` with the signs that [`Pass::noise`](crate::Pass::noise) gives a trace's probes.
+    pub(crate) fn signs(&self, out: Slot) -> Op {
+        signs(out, self.places().noise, self.rows(), self.leaf)
+    }
+
+    /// Fills `out` with the numbers of terms that it gives the rows of a roulette.
+    pub(crate) fn term_counts(&self, out: Slot, exact: usize, p: f64) -> Op {
+        term_counts(out, self.places().noise, self.leaf, exact, p)
+    }
+}
