@@ -25,21 +25,30 @@
 //! # Ok::<(), FlowError>(())
 //! ```
 //!
+//! What runs again, a pass over as many rows or a step of a training, runs as a CUDA graph from the
+//! second time on: the processor then starts all its kernels by one call. Graphs are dropped with the
+//! plan that they came from, when a training begins for that of its steps; `Gpu::without_graphs` turns
+//! them off, and [`OnDevice::graphs`] says what could not be captured.
+//!
 //! Blocks whose kernels are not written yet are an error that names them,
 //! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu).
 
 mod flow;
+mod graphs;
 mod loops;
 mod lowering;
 mod plans;
 mod store;
+#[cfg(feature = "dfdx-cuda")]
+mod tensors;
 mod training;
 
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
-pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Slot, ARCHITECTURES};
+pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot, ARCHITECTURES};
 
 pub use flow::{DeviceGradients, OnDevice};
+pub use graphs::Graphs;
 pub(crate) use loops::Failure;
 pub use lowering::{Lowering, Steered};
 pub use training::Training;

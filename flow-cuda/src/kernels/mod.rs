@@ -13,7 +13,10 @@ pub mod contraction;
 pub mod curves;
 pub mod diagonal;
 pub mod gates;
+#[cfg(any(feature = "gpu", test))]
+mod gemm;
 pub mod linear;
+pub mod net;
 pub mod noise;
 pub mod optimizer;
 pub mod product;
@@ -24,6 +27,8 @@ pub mod tangents;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
+#[cfg(any(feature = "gpu", test))]
+pub(crate) use gemm::Gemm;
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +64,14 @@ families! {
     CURVES 12 "curves";
     BASES 13 "bases";
     GATES 14 "gates";
+    NET 15 "net";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        [include_str!("arguments.h"), include_str!("activation.h"), self.text].concat()
+        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
+        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
     }
 
     /// The names of its kernels.
