@@ -12,6 +12,7 @@ pub mod bases;
 pub mod contraction;
 pub mod curves;
 pub mod diagonal;
+pub mod folds;
 pub mod gates;
 pub mod linear;
 pub mod noise;
@@ -59,6 +60,7 @@ families! {
     CURVES 12 "curves";
     BASES 13 "bases";
     GATES 14 "gates";
+    FOLDS 15 "folds";
 }
 
 impl Family {
