@@ -1,5 +1,7 @@
 """Serves the flows of flowjax and distrax under jit: see serve.py.
 
+On a GPU (`--device cuda`) products are of full single precision unless `--tf32` is given.
+
 JAX takes as many threads as it has processors when it starts, so the driver sets those; weights and
 moments are donated to a training step, so that it updates them in place.
 """
@@ -13,7 +15,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from serve import Model, Server, serve
+from serve import Model, Place, Server, options, serve
 
 LEARNING_RATE = 1e-5
 LAYERS = {"W1": 100, "W2": 8, "W3": 10, "W4": 5}
@@ -41,11 +43,11 @@ def model(parameters, log_prob, sample, x):
 
     def step():
         *state[:], value = update(*state, x)
-        jax.block_until_ready((state, value))
+        return state, value
 
     passes = {
-        "density": lambda: density(parameters, x).block_until_ready(),
-        "sampling": lambda: draw(parameters, key).block_until_ready(),
+        "density": lambda: density(parameters, x),
+        "sampling": lambda: draw(parameters, key),
         "training": step,
     }
     count = sum(leaf.size for leaf in jax.tree_util.tree_leaves(parameters))
@@ -132,7 +134,7 @@ def product(m, k, n):
     left = jnp.asarray(np.random.randn(m, k), dtype=jnp.float32)
     right = jnp.asarray(np.random.randn(k, n), dtype=jnp.float32)
     multiply = jax.jit(jnp.matmul)
-    return lambda: multiply(left, right).block_until_ready()
+    return lambda: multiply(left, right)
 
 
 def set_threads(threads):
@@ -148,5 +150,18 @@ def builders():
     return found
 
 
+def main():
+    chosen = options(__doc__)
+    if chosen.device == "cpu":
+        serve(Server(builders(), product, set_threads, Place(jax.block_until_ready)))
+        return
+    if jax.default_backend() != "gpu":
+        raise SystemExit(f"JAX sees no GPU, its backend is {jax.default_backend()}")
+    precision = "tensorfloat32" if chosen.tf32 else "float32"
+    jax.config.update("jax_default_matmul_precision", precision)
+    place = Place.card(jax.block_until_ready)
+    serve(Server(builders(), product, lambda threads: None, place))
+
+
 if __name__ == "__main__":
-    serve(Server(builders(), product, set_threads))
+    main()

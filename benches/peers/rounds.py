@@ -38,7 +38,7 @@ def load(servers, workload, inputs, weights, found):
                     do="load",
                     workload=workload,
                     model=model,
-                    inputs=str(inputs / f"{workload}.npy"),
+                    inputs=str(inputs / f"{workload}.npy") if inputs else None,
                     weights=str(weights / f"{workload}-{model}.weights"),
                 )
             except RuntimeError as error:
@@ -55,7 +55,7 @@ def ceiling(servers, threads, found, times=5):
     """Readings of every server that can use that many threads: JAX cannot choose."""
     for server in servers:
         try:
-            readings = server.ask(do="ceiling", times=times, threads=threads)["gflops"]
+            readings = server.ask(do="ceiling", times=times, threads=threads or 1)["gflops"]
         except RuntimeError:
             continue
         found.ceilings[threads, server.name].extend(readings)
@@ -63,11 +63,12 @@ def ceiling(servers, threads, found, times=5):
 
 def run(server, workload, model, kind, times, threads):
     request = {"do": "run", "workload": workload, "model": model, "pass": kind}
-    return server.ask(**request, times=times, threads=threads)["milliseconds"]
+    return server.ask(**request, times=times, threads=threads or 1)["milliseconds"]
 
 
 def measure(servers, workload, rounds, threads, inputs, weights, found):
-    """All passes of one workload; `threads` is for the comparison, ours runs on one as well."""
+    """All passes of one workload; `threads` is for the comparison, ours runs on one as well. Without
+    `threads` all run on a card, and without `inputs` ours makes its own."""
     loaded = load(servers, workload, inputs, weights, found)
     jobs, turn = [], {}
     for kind in PASSES:
@@ -87,7 +88,8 @@ def measure(servers, workload, rounds, threads, inputs, weights, found):
         for kind, server, model in jobs:
             taken = run(server, workload, model, kind, turn[kind, model], threads)
             found.times[workload, model, kind, threads].extend(taken)
-        alone(servers, workload, threads, found)
+        if threads:
+            alone(servers, workload, threads, found)
         if level(servers):
             found.failures.append(
                 f"{workload}, round {i + 1}: the libraries' priorities were changed meanwhile, which "

@@ -9,6 +9,7 @@
 or {"error": "…"}. Passes are `density`, `sampling` and `training`; a model may lack some.
 """
 
+import argparse
 import gc
 import json
 import sys
@@ -17,8 +18,30 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Callable
 
-# Products that one reading of the ceiling is the mean of.
-PRODUCTS = 200
+
+@dataclass
+class Place:
+    """Where a library computes, and how its work is waited for: what a pass returns is given to
+    `wait`. Training steps are waited for after each `burst`; the ceiling is that of `products`
+    products of matrices with these sides."""
+
+    wait: Callable = lambda result: None
+    burst: int = 1
+    products: int = 200
+    sides: tuple = (500, 128, 128)
+
+    @classmethod
+    def card(cls, wait):
+        """A GPU: matrices that fill it, and steps that follow each other as in a training."""
+        return cls(wait, burst=10, products=20, sides=(4096, 4096, 4096))
+
+
+def options(description):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--compile", action="store_true", help="also under torch.compile")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--tf32", action="store_true", help="products of 19 bits on a GPU")
+    return parser.parse_args()
 
 
 @dataclass
@@ -34,10 +57,11 @@ class Model:
 class Server:
     """Answers requests; `builders[workload][model]` loads a model from its inputs."""
 
-    def __init__(self, builders, product, set_threads):
+    def __init__(self, builders, product, set_threads, place):
         self.builders = builders
         self.product = product
         self.set_threads = set_threads
+        self.place = place
         self.loaded = {}
 
     def models(self):
@@ -52,18 +76,29 @@ class Server:
         passes = self.loaded[workload, model].passes
         call = passes[request["pass"]]
         self.set_threads(threads)
-        call()
-        return {"milliseconds": [1e3 * seconds(call) for _ in range(times)]}
+        burst = self.place.burst if request["pass"] == "training" else 1
+
+        def reading():
+            for _ in range(burst):
+                result = call()
+            self.place.wait(result)
+
+        reading()
+        return {"milliseconds": [1e3 * seconds(reading) / burst for _ in range(times)]}
 
     def ceiling(self, times, threads):
         self.set_threads(threads)
-        call = self.product(500, 128, 128)
-        call()
+        m, k, n = self.place.sides
+        call = self.product(m, k, n)
+        self.place.wait(call())
 
-        def reading():
-            return seconds(lambda: [call() for _ in range(PRODUCTS)]) / PRODUCTS
+        def products():
+            for _ in range(self.place.products):
+                result = call()
+            self.place.wait(result)
 
-        return {"gflops": [2 * 500 * 128 * 128 / reading() / 1e9 for _ in range(times)]}
+        operations = 2 * m * k * n * self.place.products
+        return {"gflops": [operations / seconds(products) / 1e9 for _ in range(times)]}
 
     def unload(self):
         self.loaded.clear()

@@ -66,7 +66,7 @@ class Server:
         def pin():
             os.sched_setaffinity(0, processors)
 
-        self.name = name
+        self.name, self.log = name, log.name
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -74,7 +74,7 @@ class Server:
             stderr=log,
             text=True,
             cwd=ROOT,
-            preexec_fn=pin if hasattr(os, "sched_setaffinity") else None,
+            preexec_fn=pin if processors and hasattr(os, "sched_setaffinity") else None,
         )
         self.models = self.ask(do="models")
 
@@ -84,7 +84,7 @@ class Server:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} ended; its last words are in {PLACE / 'servers.log'}")
+            raise RuntimeError(f"{self.name} ended; its last words are in {self.log}")
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name}: {answer['error']}")
@@ -113,10 +113,9 @@ def level(servers):
     return set(found.values()) != {most}
 
 
-def inputs(own_python):
+def inputs(own_python, folder=PLACE / "inputs"):
     """The same seeded rows for all: a checkerboard in the plane, normal numbers elsewhere. A folder
     with a `.npy` for each workload."""
-    folder = PLACE / "inputs"
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run([own_python, HERE / "inputs.py", folder], check=True)
     return folder

@@ -25,7 +25,7 @@ def spread(times):
 
 
 class Table:
-    """The tables of one run on `threads` threads."""
+    """The tables of one run on `threads` threads, or on a card where there are none."""
 
     def __init__(self, found, threads):
         self.found = found
@@ -44,13 +44,13 @@ class Table:
 
     def ceiling(self, threads):
         """The fastest decile of the fastest library's matrix products, their median, and that
-        library."""
+        library, where one has such products."""
         rates = {
             name: (quantile(readings, 0.9), median(readings), name)
             for (t, name), readings in self.found.ceilings.items()
             if t == threads and readings
         }
-        return max(rates.values())
+        return max(rates.values(), default=None)
 
     def others(self, workload, kind):
         """The times of each model that is like ours, the fastest first."""
@@ -63,7 +63,7 @@ class Table:
 
     def row(self, workload, kind):
         ours = self.found.times[workload, OURS, kind, self.threads]
-        floor = operations(workload, kind) / self.ceiling(self.threads)[0] / 1e6
+        ceiling = self.ceiling(self.threads)
         others = self.others(workload, kind)
         cells = [workload, kind, spread(ours)]
         if others:
@@ -74,7 +74,11 @@ class Table:
         else:
             cells += ["", ""]
         rest = ", ".join(f"{model} {spread(times)}" for model, times in others[1:])
-        cells += [f"{number(floor)}", f"{median(ours) / floor:.1f}", rest]
+        if ceiling:
+            floor = operations(workload, kind) / ceiling[0] / 1e6
+            cells += [f"{number(floor)}", f"{median(ours) / floor:.1f}", rest]
+        else:
+            cells += ["", "", rest]
         return f"| {' | '.join(cells)} |"
 
     def passes(self):
@@ -102,16 +106,21 @@ class Table:
     def notes(self):
         """Rates, scaling, one row, and what failed."""
         lines = []
-        for threads in sorted({t for t, _ in self.found.ceilings}):
+        for threads in sorted({t for t, _ in self.found.ceilings}, key=str):
             rate, middle, best = self.ceiling(threads)
+            where = f"on {threads} thread(s)" if threads else "on the card"
             lines.append(
-                f"- Matrix products on {threads} thread(s): {rate:.0f} GFLOP/s (fastest decile; "
-                f"median {middle:.0f}), by {best}."
+                f"- Matrix products {where}: {rate:.0f} GFLOP/s (fastest decile; median "
+                f"{middle:.0f}), by {best}."
             )
+        for workload in self.workloads():
+            if "off" in (size := self.found.sizes[workload, OURS]):
+                off = f"{size['off']:.1e}"
+                lines.append(f"- {workload}: log-probabilities are within {off} of our CPU's.")
         for kind in PASSES:
             one = self.found.times.get(("W1", OURS, kind, 1))
             more = self.found.times.get(("W1", OURS, kind, self.threads))
-            if one and more and self.threads > 1:
+            if one and more and self.threads and self.threads > 1:
                 gain = median(one) / median(more)
                 of = self.ceiling(self.threads)[0] / self.ceiling(1)[0]
                 lines.append(

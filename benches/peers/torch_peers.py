@@ -1,15 +1,17 @@
 """Serves the flows of nflows, normflows, zuko and FrEIA: see serve.py. With `--compile`, also
-nflows (W1, W2) and zuko (W3) under torch.compile, which takes one to two minutes each."""
+nflows (W1, W2) and zuko (W3) under torch.compile, which takes one to two minutes each. On a GPU
+(`--device cuda`) each is there as it comes and with whole passes captured as CUDA graphs; products
+are of full single precision unless `--tf32` is given."""
 
 import os
-import sys
 
 import numpy as np
 import torch
 from torch import nn
 
 import torch_flows as flows
-from serve import Model, Server, serve
+from graphs import Graphed
+from serve import Model, Place, Server, options, serve
 
 LEARNING_RATE = 1e-5
 
@@ -38,7 +40,7 @@ def nets(module):
 def training(module, log_prob, x, rate, after=lambda: None):
     """A training step, by the Adam that is fastest on CPUs."""
     trained = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=rate, fused=True)
+    optimizer = torch.optim.Adam(trained, lr=rate, fused=True, capturable=x.is_cuda)
 
     def step(x=x):
         module.train()
@@ -50,7 +52,7 @@ def training(module, log_prob, x, rate, after=lambda: None):
     return step
 
 
-def model(module, log_prob, sample, x, after=lambda: None):
+def model(module, log_prob, sample, x, after=lambda: None, graphed=False):
     def density():
         module.eval()
         with torch.no_grad():
@@ -63,10 +65,12 @@ def model(module, log_prob, sample, x, after=lambda: None):
 
     step = training(module, log_prob, x, LEARNING_RATE, after)
     passes = {"density": density, "sampling": sampling, "training": step}
+    if graphed:
+        passes = {name: Graphed(call) for name, call in passes.items()}
     return Model(passes, numbers(module.parameters()), nets(module))
 
 
-def loader(build, library, shape, small=False, compiled=False):
+def loader(build, library, shape, small=False, compiled=False, graphed=False):
     def load(inputs, weights):
         torch.manual_seed(0)
         x = torch.tensor(np.load(inputs), dtype=torch.float32).reshape(-1, *shape)
@@ -79,7 +83,7 @@ def loader(build, library, shape, small=False, compiled=False):
         if compiled:
             log_prob = torch.compile(log_prob, dynamic=False)
             sample = torch.compile(sample, dynamic=False)
-        return model(module, log_prob, sample, x)
+        return model(module, log_prob, sample, x, graphed=graphed)
 
     return load
 
@@ -113,14 +117,18 @@ def product(m, k, n):
 
     def call():
         with torch.inference_mode():
-            torch.mm(left, right, out=out)
+            return torch.mm(left, right, out=out)
 
     return call
 
 
-def builders(compiled):
+def builders(compiled, graphed):
     def each(libraries, build, shape, small=False):
-        return {name: loader(build, name, shape, small) for name in libraries}
+        found = {name: loader(build, name, shape, small) for name in libraries}
+        if graphed:
+            for name in libraries:
+                found[f"{name}-graphed"] = loader(build, name, shape, small, graphed=True)
+        return found
 
     def deep(library):
         return flows.affine(library, 100, [128] * 4)
@@ -144,5 +152,17 @@ def builders(compiled):
     return found
 
 
+def main():
+    chosen = options(__doc__)
+    if chosen.device == "cpu":
+        serve(Server(builders(chosen.compile, False), product, torch.set_num_threads, Place()))
+        return
+    torch.set_default_device(chosen.device)
+    torch.backends.cuda.matmul.allow_tf32 = chosen.tf32
+    torch.backends.cudnn.allow_tf32 = chosen.tf32
+    place = Place.card(lambda result: torch.cuda.synchronize())
+    serve(Server(builders(chosen.compile, True), product, lambda threads: None, place))
+
+
 if __name__ == "__main__":
-    serve(Server(builders("--compile" in sys.argv), product, torch.set_num_threads))
+    main()

@@ -20,11 +20,13 @@ mod ceiling;
 #[cfg(feature = "cuda")]
 mod device;
 mod inputs;
+mod protocol;
 mod weights;
 mod workload;
 
 pub use ceiling::matrix_products;
 #[cfg(feature = "cuda")]
-pub use device::{Found, Target};
+pub use device::{OnCard, Target};
 pub use inputs::{checkerboard, normal};
+pub use protocol::{serve, Request};
 pub use workload::{load, Pass, Size, Workload, NAMES};

@@ -14,39 +14,12 @@
 //! or with `{"error": "…"}`. Passes are `density`, `sampling`, `training` and `one_row`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
-use std::path::PathBuf;
 
-use flow_benches::{load, matrix_products, Pass, Workload, NAMES};
+use flow_benches::{load, matrix_products, serve, Request, Workload, NAMES};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde::Deserialize;
 use serde_json::{json, Value};
 
 const MODEL: &str = "flow";
-
-#[derive(Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case")]
-enum Request {
-    Models,
-    Load {
-        workload: String,
-        #[serde(default)]
-        inputs: Option<PathBuf>,
-        #[serde(default)]
-        weights: Option<PathBuf>,
-    },
-    Run {
-        workload: String,
-        pass: Pass,
-        times: usize,
-        threads: usize,
-    },
-    Ceiling {
-        times: usize,
-        threads: usize,
-    },
-    Unload,
-}
 
 #[derive(Default)]
 struct Server {
@@ -57,8 +30,8 @@ struct Server {
 type Failure = Box<dyn std::error::Error>;
 
 impl Server {
-    fn answer(&mut self, line: &str) -> Result<Value, Failure> {
-        Ok(match serde_json::from_str(line)? {
+    fn answer(&mut self, request: Request) -> Result<Value, Failure> {
+        Ok(match request {
             Request::Models => {
                 let models = NAMES.map(|name| (name.to_string(), json!([MODEL])));
                 Value::Object(models.into_iter().collect())
@@ -102,12 +75,5 @@ fn pool(pools: &mut BTreeMap<usize, ThreadPool>, threads: usize) -> Result<&Thre
 
 fn main() -> std::io::Result<()> {
     let mut server = Server::default();
-    let mut out = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
-        let answer =
-            server.answer(&line?).unwrap_or_else(|failure| json!({ "error": failure.to_string() }));
-        writeln!(out, "{answer}")?;
-        out.flush()?;
-    }
-    Ok(())
+    serve(|request| server.answer(request))
 }

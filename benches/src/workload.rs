@@ -76,12 +76,12 @@ pub trait Workload: Send + Sync {
     /// The flow's own.
     fn one_row(&self) -> Result<f32, FlowError>;
 
-    /// Its passes on a GPU: their agreement with the CPU, and the median times of so many.
+    /// The same flow on a GPU.
     ///
     /// # Errors
     /// The flow's own, and a block without kernels.
     #[cfg(feature = "cuda")]
-    fn on_gpu(&self, gpu: &crate::Target, times: usize) -> Result<crate::Found, FlowError>;
+    fn on_gpu(&self, gpu: &crate::Target) -> Result<Box<dyn crate::OnCard>, FlowError>;
 
     /// How long each of `times` passes takes, after one that does not count.
     ///
@@ -205,8 +205,8 @@ where
     }
 
     #[cfg(feature = "cuda")]
-    fn on_gpu(&self, gpu: &crate::Target, times: usize) -> Result<crate::Found, FlowError> {
-        crate::device::measure(&self.flow, &self.rows, gpu, times)
+    fn on_gpu(&self, gpu: &crate::Target) -> Result<Box<dyn crate::OnCard>, FlowError> {
+        crate::device::put(&self.flow, &self.rows, gpu)
     }
 
     fn one_row(&self) -> Result<f32, FlowError> {

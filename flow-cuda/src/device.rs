@@ -11,6 +11,8 @@ pub trait Device: Send + Sync {
     type Memory: Send;
     /// Index lists.
     type Tables: Send;
+    /// Kernels that can be run again at little cost.
+    type Graph: Send;
 
     /// Its name, for people.
     fn name(&self) -> String;
@@ -49,6 +51,35 @@ pub trait Device: Send + Sync {
         memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
         tables: &Self::Tables,
     ) -> Result<()>
+    where
+        Self::Memory: 'm;
+
+    /// Keeps the kernels of some lists, in order, to be run together by [`replay`](Self::replay); runs
+    /// none of them. Each must have run before. `None` where the device makes no graphs.
+    ///
+    /// # Errors
+    /// [`DeviceError::Capture`](crate::DeviceError::Capture), and as [`run`](Self::run). The kernels
+    /// can still be run.
+    fn capture<'m>(
+        &self,
+        ops: &[&[Op]],
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<Option<Self::Graph>>
+    where
+        Self::Memory: 'm;
+
+    /// Runs what was captured, with the memories and index lists that it was captured with. Where
+    /// these are others now it runs nothing, and is false: then the graph is of no use any more.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn replay<'m>(
+        &self,
+        graph: &Self::Graph,
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<bool>
     where
         Self::Memory: 'm;
 }

@@ -37,6 +37,7 @@ fn foreign<T>() -> Result<T> {
 impl<A: Device, B: Device> Device for Either<A, B> {
     type Memory = Either<A::Memory, B::Memory>;
     type Tables = Either<A::Tables, B::Tables>;
+    type Graph = Either<A::Graph, B::Graph>;
 
     fn name(&self) -> String {
         match self {
@@ -85,21 +86,69 @@ impl<A: Device, B: Device> Device for Either<A, B> {
         Self::Memory: 'm,
     {
         match (self, tables) {
+            (First(device), First(tables)) => device.run(ops, &mut first(memory), tables),
+            (Second(device), Second(tables)) => device.run(ops, &mut second(memory), tables),
+            _ => foreign(),
+        }
+    }
+
+    fn capture<'m>(
+        &self,
+        ops: &[&[Op]],
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<Option<Self::Graph>>
+    where
+        Self::Memory: 'm,
+    {
+        match (self, tables) {
             (First(device), First(tables)) => {
-                let mut own = |area| match memory(area) {
-                    Some(First(memory)) => Some(memory),
-                    _ => None,
-                };
-                device.run(ops, &mut own, tables)
+                Ok(device.capture(ops, &mut first(memory), tables)?.map(First))
             }
             (Second(device), Second(tables)) => {
-                let mut own = |area| match memory(area) {
-                    Some(Second(memory)) => Some(memory),
-                    _ => None,
-                };
-                device.run(ops, &mut own, tables)
+                Ok(device.capture(ops, &mut second(memory), tables)?.map(Second))
             }
             _ => foreign(),
         }
+    }
+
+    fn replay<'m>(
+        &self,
+        graph: &Self::Graph,
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<bool>
+    where
+        Self::Memory: 'm,
+    {
+        match (self, graph, tables) {
+            (First(device), First(graph), First(tables)) => {
+                device.replay(graph, &mut first(memory), tables)
+            }
+            (Second(device), Second(graph), Second(tables)) => {
+                device.replay(graph, &mut second(memory), tables)
+            }
+            _ => foreign(),
+        }
+    }
+}
+
+/// The memories of the one device.
+fn first<'a, 'm: 'a, A, B: 'm>(
+    memory: &'a mut dyn FnMut(Area) -> Option<&'m Either<A, B>>,
+) -> impl FnMut(Area) -> Option<&'m A> + 'a {
+    move |area| match memory(area) {
+        Some(First(memory)) => Some(memory),
+        _ => None,
+    }
+}
+
+/// Those of the other.
+fn second<'a, 'm: 'a, A: 'm, B>(
+    memory: &'a mut dyn FnMut(Area) -> Option<&'m Either<A, B>>,
+) -> impl FnMut(Area) -> Option<&'m B> + 'a {
+    move |area| match memory(area) {
+        Some(Second(memory)) => Some(memory),
+        _ => None,
     }
 }

@@ -59,6 +59,13 @@ pub enum DeviceError {
         reason: String,
     },
 
+    /// Kernels that cannot be captured as a graph; they can still be run one by one.
+    #[error("the GPU's kernels cannot be captured as a graph: {reason}\nhelp: they run one by one instead; `Gpu::without_graphs` says so from the start")]
+    Capture {
+        /// What the driver said.
+        reason: String,
+    },
+
     /// Numbers that cannot be brought to the device or back.
     #[error("{what} failed: {reason}")]
     Transfer {

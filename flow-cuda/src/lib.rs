@@ -38,6 +38,7 @@
 //! # fn main() {}
 //! ```
 
+mod bases;
 mod device;
 mod either;
 #[cfg(feature = "emulation")]
@@ -54,5 +55,5 @@ pub use either::Either;
 pub use emulated::Emulated;
 pub use error::{DeviceError, Result};
 #[cfg(feature = "gpu")]
-pub use gpu::{Cache, Compiler, Gpu, ARCHITECTURES};
+pub use gpu::{Cache, Compiler, Gpu, Products, ARCHITECTURES};
 pub use plan::{Area, Kernel, Launch, Loop, Op, Plan, Recording, Slot, Table};

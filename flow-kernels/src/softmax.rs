@@ -103,16 +103,36 @@ fn one<S: Simd, E: Element>(list: &mut [E]) {
     list.iter_mut().for_each(|v| *v = *v * share);
 }
 
-/// NaN is never the largest, and still makes every share NaN by the sum.
+/// NaN is never larger than another number, and still makes every share NaN by the sum.
 #[inline(always)]
 fn largest<E: Element>(list: &[E]) -> E {
-    let first = list[0];
-    list.iter().fold(first, |most, &v| if v > most { v } else { most })
+    reduce(
+        list,
+        list[0],
+        #[inline(always)]
+        |a, b| if b > a { b } else { a },
+    )
 }
 
 #[inline(always)]
 fn sum<E: Element>(list: &[E]) -> E {
-    list.iter().fold(E::default(), |sum, &v| sum + v)
+    reduce(
+        list,
+        E::default(),
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// One after the other, but the usual eight in pairs, which do not wait for one another.
+#[inline(always)]
+fn reduce<E: Element>(list: &[E], start: E, join: impl Fn(E, E) -> E) -> E {
+    match *list {
+        [a, b, c, d, e, f, g, h] => {
+            join(join(join(a, e), join(c, g)), join(join(b, f), join(d, h)))
+        }
+        _ => list.iter().fold(start, |all, &v| join(all, v)),
+    }
 }
 
 #[cfg(test)]

@@ -183,6 +183,10 @@ fn check_training_in<A: Architecture<f32>>(
         losses.push(training.loss().expect("a finite loss") as f32);
     }
     assert_eq!(training.steps(), steps);
+    let graphs = on_gpu.graphs();
+    // A card that waits for each kernel makes none.
+    assert!(graphs.refused.is_empty(), "{graphs:?}");
+    assert_eq!(graphs.captured > 0, std::env::var("FLOW_GPU").is_err(), "{graphs:?}");
     let start = weights(&flow);
     let trainer = Trainer::new(rule).clip(clip).steps(steps).batch_size(batch).seed(3).silent();
     let mut there = flow.clone();

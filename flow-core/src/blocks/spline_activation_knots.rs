@@ -53,7 +53,10 @@ impl<'a, E: Scalar> Knots<'a, E> {
             Piece::Tail(at) => {
                 (self.y[at] + self.slopes[at] * (x - self.x[at]), self.slopes[at].ln())
             }
-            Piece::Bin(_, bin) => bin.forward(x),
+            Piece::Bin(_, bin) => {
+                let (z, slope) = bin.forward(x);
+                (z, slope.ln())
+            }
         }
     }
 
@@ -63,7 +66,10 @@ impl<'a, E: Scalar> Knots<'a, E> {
             Piece::Tail(at) => {
                 (self.x[at] + (z - self.y[at]) / self.slopes[at], self.slopes[at].ln())
             }
-            Piece::Bin(_, bin) => bin.inverse(z),
+            Piece::Bin(_, bin) => {
+                let (x, slope) = bin.inverse(z);
+                (x, slope.ln())
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! A flow on a device.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
 use flow_cuda::kernels::noise::stream as noise_stream;
 use flow_cuda::Device;
 
+use super::graphs::Graphs;
 use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::training::Update;
@@ -20,10 +21,12 @@ type Row<N> = Tensor<(N,), f32, Cpu>;
 /// A flow whose numbers are on a device, with the weights that it had when it was brought there.
 pub struct OnDevice<A: Architecture<f32>, D: Device> {
     pub(super) machine: Machine<A, f32>,
-    store: Mutex<Store<D>>,
+    pub(super) store: Arc<Mutex<Store<D>>>,
     pub(super) trainable: Vec<std::ops::Range<usize>>,
     pub(super) update: Option<Update>,
     memory: Memory,
+    #[cfg(feature = "dfdx-cuda")]
+    pub(super) last_error: Arc<Mutex<Option<FlowError>>>,
 }
 
 /// The gradients of a pass on a device.
@@ -46,9 +49,17 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().clone();
         record(&machine, Direction::Forward, 1, (false, false), Memory::Stored, None)?;
-        let store = Mutex::new(Store::new(device, machine.state())?);
+        let store = Arc::new(Mutex::new(Store::new(device, machine.state())?));
         let trainable = self.trainable().to_vec();
-        Ok(OnDevice { machine, store, trainable, update: None, memory: Memory::Stored })
+        Ok(OnDevice {
+            machine,
+            store,
+            trainable,
+            update: None,
+            memory: Memory::Stored,
+            #[cfg(feature = "dfdx-cuda")]
+            last_error: Arc::default(),
+        })
     }
 }
 
@@ -202,11 +213,11 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         }
         self.with(direction, rows, (true, false), |store, key| {
             store.start(key, x, context)?;
-            store.run(key, PASS)?;
+            store.run(key, &[PASS])?;
             let Recorded { places, by_output, .. } = *store.recorded(key);
             store.write(key, by_output, cotangent)?;
             store.write(key, places.by_log_det, by_log_det)?;
-            store.run(key, PRODUCT)?;
+            store.run(key, &[PRODUCT])?;
             let input = store.read(key, places.gradient.slot)?;
             let context = store.read(key, places.context_gradient.slot)?;
             let parameters = self.finished(store)?;
@@ -230,6 +241,12 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             values.parameters.copy_from_slice(&parameters);
             Ok(())
         })
+    }
+
+    /// Which of its passes and training steps run as graphs: those that ran twice, where the device
+    /// makes graphs; and why others could not be captured, which run kernel by kernel.
+    pub fn graphs(&self) -> Graphs {
+        self.lock().graphs()
     }
 
     /// The gradient by the parameters, that by derived values carried on to them on the CPU.
@@ -260,7 +277,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
                 let z = self.machine.sample_base(rows, &noise, 1.0, Some(&mut log_prob));
                 store.start(key, &z, &[])?;
             }
-            store.run(key, PASS)?;
+            store.run(key, &[PASS])?;
             if let Some(Drawn { log_prob: slot, .. }) = drawn {
                 log_prob = store.read(key, slot)?;
             }
@@ -292,7 +309,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let rows = self.rows(x, context)?;
         self.with(direction, rows, (false, false), |store, key| {
             store.start(key, x, context)?;
-            store.run(key, PASS)?;
+            store.run(key, &[PASS])?;
             let Recorded { output, places, .. } = *store.recorded(key);
             Ok((store.read(key, output)?, store.read(key, places.log_det)?))
         })

@@ -25,22 +25,31 @@
 //! # Ok::<(), FlowError>(())
 //! ```
 //!
+//! What runs again, a pass over as many rows or a step of a training, runs as a CUDA graph from the
+//! second time on: the processor then starts all its kernels by one call. Graphs are dropped with the
+//! plan that they came from, when a training begins for that of its steps; `Gpu::without_graphs` turns
+//! them off, and [`OnDevice::graphs`] says what could not be captured.
+//!
 //! `ode`, blocks and nets of one's own, and residual nets in residual blocks have no kernels: they are an
 //! error that names them, [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the
 //! inverse of a residual block, runs until every row has its answer; the processor looks every few turns.
 
 mod flow;
+mod graphs;
 mod loops;
 mod lowering;
 mod plans;
 mod store;
+#[cfg(feature = "dfdx-cuda")]
+mod tensors;
 mod training;
 
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
-pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Slot, ARCHITECTURES};
+pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot, ARCHITECTURES};
 
 pub use flow::{DeviceGradients, OnDevice};
+pub use graphs::Graphs;
 pub(crate) use loops::Failure;
 pub use lowering::{Lowering, Steered};
 pub use training::Training;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use flow_cuda::kernels::contraction::STATUS;
 use flow_cuda::kernels::noise::stream;
-use flow_cuda::{Area, Device, Loop, Plan, Slot};
+use flow_cuda::{Area, Device, Loop, Op, Plan, Slot};
 
+use super::graphs::{Graphs, Replays};
 use super::plans::Recorded;
 use crate::engine::{Direction, State};
 use crate::Result;
@@ -42,6 +43,7 @@ struct Ready<D: Device> {
     frame: D::Memory,
     scratch: D::Memory,
     tables: D::Tables,
+    replays: Replays<D>,
 }
 
 impl<D: Device> Store<D> {
@@ -81,7 +83,8 @@ impl<D: Device> Store<D> {
         self.device.write(&mut frame, recorded.places.noise.offset, &stream(noise, 0))?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
-        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables });
+        let replays = Replays::default();
+        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays });
         Ok(())
     }
 
@@ -166,32 +169,42 @@ impl<D: Device> Store<D> {
         Ok(self.device.write(&mut self.gradient, 0, gradient)?)
     }
 
-    /// Runs a part of a plan.
-    pub(super) fn run(&self, key: Key, part: usize) -> Result<()> {
-        let Ready { plan, recorded, frame, scratch, tables } = &self.plans[&key];
+    /// Runs parts of a plan, one after the other: all kernels between two loops together.
+    pub(super) fn run(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        let Self { device, plans, .. } = self;
+        let Some(ready) = plans.get_mut(&key) else { return Ok(()) };
+        let Ready { plan, recorded, frame, scratch, tables, replays } = ready;
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
             Area::Buffers => Some(&self.buffers),
             Area::Derived => Some(&self.derived),
             Area::Gradient => Some(&self.gradient),
             Area::DerivedGradient => Some(&self.derived_gradient),
-            Area::Frame => Some(frame),
-            Area::Scratch => Some(scratch),
+            Area::Frame => Some(&*frame),
+            Area::Scratch => Some(&*scratch),
             Area::Optimizer => Some(&self.optimizer),
             Area::Data => Some(&self.data),
         };
-        for (ops, in_loop) in plan.pieces(part) {
+        let mut steps: Vec<(Option<usize>, Vec<&[Op]>)> = Vec::new();
+        for (ops, in_loop) in parts.iter().flat_map(|&part| plan.pieces(part)) {
+            match steps.last_mut() {
+                Some((None, before)) if in_loop.is_none() => before.push(ops),
+                _ => steps.push((in_loop, vec![ops])),
+            }
+        }
+        let set = parts.iter().fold(0, |set, part| set | 1 << part);
+        for (number, (in_loop, ops)) in steps.into_iter().enumerate() {
+            let number = (set, number);
             let Some(i) = in_loop else {
-                self.device.run(ops, &mut memory, tables)?;
+                replays.run(device, number, &ops, &mut memory, tables)?;
                 continue;
             };
             let Loop { status, turns } = plan.loops()[i];
+            let ops = ops.repeat(turns);
             let mut found = [f32::NAN; STATUS];
             while found[0] != 0.0 {
-                for _ in 0..turns {
-                    self.device.run(ops, &mut memory, tables)?;
-                }
-                self.device.read(frame, status.offset, &mut found)?;
+                replays.run(device, number, &ops, &mut memory, tables)?;
+                device.read(frame, status.offset, &mut found)?;
             }
             if let Some(error) = recorded.stuck[i].error(&found) {
                 return Err(error);
@@ -199,4 +212,34 @@ impl<D: Device> Store<D> {
         }
         Ok(())
     }
+
+    /// Where the rows of a plan lie, if it is still there.
+    #[cfg(feature = "dfdx-cuda")]
+    pub(super) fn known(&self, key: Key) -> Result<&Recorded> {
+        self.plans.get(&key).map(|ready| &ready.recorded).ok_or_else(gone)
+    }
+
+    /// The device, and a plan's frame there.
+    #[cfg(feature = "dfdx-cuda")]
+    pub(super) fn frame(&mut self, key: Key) -> Result<(&D, &mut D::Memory)> {
+        let Self { device, plans, .. } = self;
+        Ok((device, &mut plans.get_mut(&key).ok_or_else(gone)?.frame))
+    }
+
+    #[cfg(feature = "dfdx-cuda")]
+    pub(super) fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// What runs as graphs.
+    pub(super) fn graphs(&self) -> Graphs {
+        let mut found = Graphs::default();
+        self.plans.values().for_each(|ready| ready.replays.count(&mut found));
+        found
+    }
+}
+
+#[cfg(feature = "dfdx-cuda")]
+fn gone() -> crate::FlowError {
+    crate::FlowError::Gradient("a training began before the backward pass".into())
 }

@@ -186,16 +186,14 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             store.write(key, order, &bits)?;
             store.write(key, places.noise, &stream(noise, 0))?;
             store.write_optimizer(slot, &numbers)?;
-            for part in [LOAD, PASS, PRODUCT] {
-                store.run(key, part)?;
-            }
             if !on_cpu {
-                store.run(key, UPDATE)?;
+                store.run(key, &[LOAD, PASS, PRODUCT, UPDATE])?;
                 return Ok(None);
             }
+            store.run(key, &[LOAD, PASS, PRODUCT])?;
             let gradient = self.finished(store)?;
             store.set_gradient(&gradient)?;
-            store.run(key, UPDATE)?;
+            store.run(key, &[UPDATE])?;
             Ok(Some(store.weights()?.0))
         })?;
         if let Some(parameters) = changed {

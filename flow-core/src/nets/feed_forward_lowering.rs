@@ -1,5 +1,6 @@
 //! A feed-forward net as kernels for a GPU.
 
+use flow_cuda::kernels::net::{Kept, Net};
 use flow_cuda::kernels::product::{Epilogue, Function};
 use flow_cuda::{Op, Slot};
 
@@ -31,6 +32,9 @@ impl FeedForward {
         [input, output]: [Slot; 2],
         [by_output, by_input]: [Slot; 2],
     ) -> Result<Vec<Op>> {
+        if let Some(net) = self.whole(to) {
+            return Ok(record_whole(to, &net, [input, output], [by_output, by_input]));
+        }
         let (last, hidden) = self.split();
         let mut below = vec![input];
         let mut slopes = Vec::new();
@@ -61,4 +65,29 @@ impl FeedForward {
         }
         Ok(ops)
     }
+
+    /// All layers as one, where they are narrow enough for a kernel of whole nets.
+    fn whole<E: Scalar>(&self, to: &mut Lowering<E>) -> Option<Net> {
+        let layers = self.layers.iter().map(|layer| layer.linear(to, &self.weights));
+        let layers = layers.collect::<Option<Vec<_>>>()?;
+        let rows = to.rows();
+        Net::new(to.recording(), layers, self.activation.lowered(), rows)
+    }
+}
+
+/// Records a whole net, and returns its product.
+fn record_whole<E: Scalar>(
+    to: &mut Lowering<E>,
+    net: &Net,
+    [input, output]: [Slot; 2],
+    [by_output, by_input]: [Slot; 2],
+) -> Vec<Op> {
+    if !to.keeping() {
+        to.record(net.forward(input, output, None));
+        return Vec::new();
+    }
+    let [values, slopes] = [0; 2].map(|_| to.keep(net.hidden()));
+    let kept = Kept { values, slopes };
+    to.record(net.forward(input, output, Some(kept)));
+    net.backward(to.recording(), [input, by_input], by_output, kept).to_vec()
 }

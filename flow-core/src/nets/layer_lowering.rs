@@ -1,5 +1,6 @@
 //! A layer as kernels for a GPU: a matrix product, of gathered patches where it is a convolution.
 
+use flow_cuda::kernels::net::Linear;
 use flow_cuda::kernels::product::{add_product, product, Epilogue, Matrix};
 use flow_cuda::kernels::rows::{
     accumulate, add_column_products, fill, gather, multiply, Rows, Vectors,
@@ -15,6 +16,17 @@ impl Layer {
     fn lowered<E: Scalar>(&self, to: &Lowering<E>, weights: &Weights) -> Matrix {
         let columns = self.map.inputs * self.map.window.taps();
         Matrix::new(weights.lowered(to, self.weight), self.map.outputs, columns)
+    }
+
+    /// A layer of vectors, for a kernel of whole nets.
+    pub(in crate::nets) fn linear<E: Scalar>(
+        &self,
+        to: &Lowering<E>,
+        weights: &Weights,
+    ) -> Option<Linear> {
+        let (weight, bias) = (weights.lowered(to, self.weight), to.parameter(&self.bias));
+        let (inputs, outputs) = (self.map.inputs, self.map.outputs);
+        (!self.map.image).then_some(Linear { weight, bias, inputs, outputs })
     }
 
     /// `output = f(W·input + bias)`.

@@ -28,16 +28,16 @@ impl<E: Scalar> Bin<E> {
         (mean, self.slopes.0 + self.slopes.1 - (mean + mean))
     }
 
-    /// `f(x)` and `log f'(x)`: with `ξ`, eq. 4 and 5 there.
+    /// `f(x)` and `f'(x)`: with `ξ`, eq. 4 and 5 there.
     pub(crate) fn forward(&self, x: E) -> (E, E) {
         let at = unit((x - self.left) / self.width);
         let (s, bend) = self.shape();
         let between = at * (E::one() - at);
         let rise = (s * at * at + self.slopes.0 * between) / (s + bend * between);
-        (self.bottom + self.height * rise, self.log_slope(at))
+        (self.bottom + self.height * rise, self.slope(at))
     }
 
-    /// The `x` with `f(x) = z`, and `log f'(x)`.
+    /// The `x` with `f(x) = z`, and `f'(x)`.
     ///
     /// Solves eq. 4 for `ξ` (eq. 6 to 8), with `η = (z − bottom)/height`. With `a = s − b` and
     /// `c = −sη` the discriminant `b² − 4ac` is the sum of squares `(b − 2sη)² + 4s²η(1−η)`, which
@@ -51,17 +51,17 @@ impl<E: Scalar> Bin<E> {
         let root = ((b - twice) * (b - twice) + twice * (s + s) * (E::one() - up)).sqrt();
         let at = if b < E::zero() { (root - b) / (s + s - b - b) } else { twice / (b + root) };
         let at = unit(at);
-        (self.left + at * self.width, self.log_slope(at))
+        (self.left + at * self.width, self.slope(at))
     }
 
-    /// The logarithm of eq. 5.
-    fn log_slope(&self, at: E) -> E {
+    /// Eq. 5.
+    fn slope(&self, at: E) -> E {
         let (s, bend) = self.shape();
         let rest = E::one() - at;
         let between = at * rest;
         let top = self.slopes.1 * at * at + (s + s) * between + self.slopes.0 * rest * rest;
         let ratio = s / (s + bend * between);
-        (top * ratio * ratio).ln()
+        top * ratio * ratio
     }
 
     /// The gradient where `cotangents` gives those of `f` and `log f'` from `f'` and

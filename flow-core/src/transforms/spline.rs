@@ -7,6 +7,9 @@ use crate::{FlowError, LogDet, Result, Scalar};
 /// The least width and height of a bin as a share of the whole, and the least slope.
 const LEAST: f64 = 1e-3;
 
+/// Slopes whose logarithms are taken together.
+const SIDE_BY_SIDE: usize = 64;
+
 /// A monotone rational-quadratic spline on [−bound, bound] and the identity outside (Durkan et al.
 /// 2019, "Neural Spline Flows", eq. 4 to 8).
 ///
@@ -70,18 +73,33 @@ impl Spline {
         (index, bin)
     }
 
+    /// Changes each value by `each`, which gives the slope with it, and adds `sign` times the logarithms
+    /// of the slopes.
     fn apply<E: Scalar>(
         &self,
         values: &mut [E],
         parameters: &mut [E],
-        mut each: impl FnMut(usize, &mut E, &[E]),
+        log_det: &mut [E],
+        sign: E,
+        each: impl Fn(E, &[E]) -> (E, E),
     ) {
-        let count = self.parameters();
+        let (count, features) = (self.parameters(), features(values.len(), log_det.len()));
         // Logits become shares, and the slopes' numbers what they add to the least one.
         flow_kernels::softmax_and_softplus(parameters, count, 2, self.bins);
-        for (i, (v, theta)) in values.iter_mut().zip(parameters.chunks_exact(count)).enumerate() {
-            if self.covers(*v) {
-                each(i, v, theta);
+        let parts = values.chunks_mut(SIDE_BY_SIDE).zip(parameters.chunks(SIDE_BY_SIDE * count));
+        for (part, (values, parameters)) in parts.enumerate() {
+            let mut slopes = [E::one(); SIDE_BY_SIDE];
+            let slopes = &mut slopes[..values.len()];
+            let all = values.iter_mut().zip(&mut *slopes).zip(parameters.chunks_exact(count));
+            for ((v, slope), theta) in all {
+                if self.covers(*v) {
+                    (*v, *slope) = each(*v, theta);
+                }
+            }
+            flow_kernels::ln(slopes);
+            for (k, &log_slope) in slopes.iter().enumerate() {
+                let row = (part * SIDE_BY_SIDE + k) / features;
+                log_det[row] += sign * log_slope;
             }
         }
     }
@@ -167,21 +185,13 @@ impl Transform for Spline {
     }
 
     fn forward<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], log_det: &mut [E]) {
-        let features = features(values.len(), log_det.len());
-        self.apply(values, parameters, |i, v, theta| {
-            let (z, log_slope) = self.bin(*v, theta, false).1.forward(*v);
-            *v = z;
-            log_det[i / features] += log_slope;
-        });
+        let forward = |v, theta: &[E]| self.bin(v, theta, false).1.forward(v);
+        self.apply(values, parameters, log_det, E::one(), forward);
     }
 
     fn inverse<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], log_det: &mut [E]) {
-        let features = features(values.len(), log_det.len());
-        self.apply(values, parameters, |i, v, theta| {
-            let (x, log_slope) = self.bin(*v, theta, true).1.inverse(*v);
-            *v = x;
-            log_det[i / features] -= log_slope;
-        });
+        let inverse = |v, theta: &[E]| self.bin(v, theta, true).1.inverse(v);
+        self.apply(values, parameters, log_det, -E::one(), inverse);
     }
 
     fn forward_vjp<E: Scalar>(

@@ -14,6 +14,12 @@
 #define __restrict__
 #define __launch_bounds__(...)
 #define __shared__ static thread_local
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 struct Place {
     unsigned x, y, z;

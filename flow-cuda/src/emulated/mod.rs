@@ -3,6 +3,8 @@
 
 use std::cell::UnsafeCell;
 
+use crate::bases::Bases;
+use crate::kernels::Arguments;
 use crate::{Area, Device, DeviceError, Op, Result};
 
 /// Runs plans on the CPU, for tests: the sources are those that a GPU runs.
@@ -27,9 +29,49 @@ impl Emulated {
 #[derive(Debug)]
 pub struct Memory(Box<[UnsafeCell<f32>]>);
 
+/// Kernels with the addresses of their operands, and where the memories lay.
+#[derive(Debug)]
+pub struct Graph {
+    ops: Vec<(Op, Arguments)>,
+    bases: Bases,
+    tables: *const i32,
+}
+
+// SAFETY: the address is only compared.
+unsafe impl Send for Graph {}
+
+/// Finds an op's operands in memory, and notes where they lie.
+fn arguments<'m>(
+    op: &Op,
+    memory: &mut dyn FnMut(Area) -> Option<&'m Memory>,
+    tables: &[i32],
+    bases: &mut Bases,
+) -> Result<Arguments> {
+    Arguments::of(
+        op,
+        |slot| {
+            let cells = memory(slot.area).map_or(&[][..], |memory| &memory.0);
+            let what = op.kernel.name;
+            let (end, len) = (slot.offset + slot.len, cells.len());
+            bases.note(slot, cells.as_ptr() as u64);
+            let cells = cells.get(slot.offset..end);
+            let cells = cells.ok_or(DeviceError::OutOfRange { what, end, len })?;
+            Ok(cells.as_ptr() as u64)
+        },
+        |table| {
+            let (what, end) = ("an index list", table.offset + table.len);
+            let len = tables.len();
+            let list = tables.get(table.offset..end);
+            let list = list.ok_or(DeviceError::OutOfRange { what, end, len })?;
+            Ok(list.as_ptr() as u64)
+        },
+    )
+}
+
 impl Device for Emulated {
     type Memory = Memory;
     type Tables = Vec<i32>;
+    type Graph = Graph;
 
     fn name(&self) -> String {
         "emulated GPU".into()
@@ -75,38 +117,54 @@ impl Device for Emulated {
         Memory: 'm,
     {
         for op in ops.iter().filter(|op| !op.launch.grid.contains(&0)) {
-            let arguments = crate::kernels::Arguments::of(
-                op,
-                |slot| {
-                    let cells = memory(slot.area).map_or(&[][..], |memory| &memory.0);
-                    let what = op.kernel.name;
-                    let (end, len) = (slot.offset + slot.len, cells.len());
-                    let cells = cells.get(slot.offset..end);
-                    let cells = cells.ok_or(DeviceError::OutOfRange { what, end, len })?;
-                    Ok(cells.as_ptr() as u64)
-                },
-                |table| {
-                    let (what, end) = ("an index list", table.offset + table.len);
-                    let len = tables.len();
-                    let list = tables.get(table.offset..end);
-                    let list = list.ok_or(DeviceError::OutOfRange { what, end, len })?;
-                    Ok(list.as_ptr() as u64)
-                },
-            )?;
-            launch(op, &arguments)?;
+            launch(op, &arguments(op, memory, tables, &mut Bases::default())?)?;
         }
         Ok(())
+    }
+
+    fn capture<'m>(
+        &self,
+        ops: &[&[Op]],
+        memory: &mut dyn FnMut(Area) -> Option<&'m Memory>,
+        tables: &Vec<i32>,
+    ) -> Result<Option<Graph>>
+    where
+        Memory: 'm,
+    {
+        let mut graph = Graph { ops: Vec::new(), bases: Bases::default(), tables: tables.as_ptr() };
+        for op in ops.iter().copied().flatten().filter(|op| !op.launch.grid.contains(&0)) {
+            let arguments = arguments(op, memory, tables, &mut graph.bases)?;
+            graph.ops.push((op.clone(), arguments));
+        }
+        Ok(Some(graph))
+    }
+
+    fn replay<'m>(
+        &self,
+        graph: &Graph,
+        memory: &mut dyn FnMut(Area) -> Option<&'m Memory>,
+        tables: &Vec<i32>,
+    ) -> Result<bool>
+    where
+        Memory: 'm,
+    {
+        let now = |area| memory(area).map(|memory| (memory.0.as_ptr() as u64, memory.0.len()));
+        if !graph.bases.are(now) || tables.as_ptr() != graph.tables {
+            return Ok(false);
+        }
+        graph.ops.iter().try_for_each(|(op, arguments)| launch(op, arguments))?;
+        Ok(true)
     }
 }
 
 #[cfg(emulated)]
-fn launch(op: &Op, arguments: &crate::kernels::Arguments) -> Result<()> {
+fn launch(op: &Op, arguments: &Arguments) -> Result<()> {
     use std::ffi::{c_char, c_int, CString};
 
     extern "C" {
         fn flow_cuda_emulate(
             name: *const c_char,
-            arguments: *const crate::kernels::Arguments,
+            arguments: *const Arguments,
             grid: *const u32,
             block: *const u32,
             cooperates: c_int,
@@ -137,6 +195,6 @@ fn launch(op: &Op, arguments: &crate::kernels::Arguments) -> Result<()> {
 }
 
 #[cfg(not(emulated))]
-fn launch(_: &Op, _: &crate::kernels::Arguments) -> Result<()> {
+fn launch(_: &Op, _: &Arguments) -> Result<()> {
     Err(DeviceError::NotEmulated)
 }

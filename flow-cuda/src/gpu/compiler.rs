@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cudarc::nvrtc::{compile_ptx_with_opts, sys, CompileError, CompileOptions};
 
@@ -20,7 +20,10 @@ impl Compiler {
     /// [`DeviceError::Missing`] where there is none.
     pub fn new() -> Result<Self> {
         if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
-            load_from(Path::new(&folder));
+            load_from(
+                Path::new(&folder),
+                &["libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", "nvrtc64_120_0.dll"],
+            );
         }
         // SAFETY: it loads the compiler's library, whose initialisers are the vendor's.
         if unsafe { sys::is_culib_present() } {
@@ -56,16 +59,12 @@ impl Compiler {
     }
 }
 
-/// Loads NVRTC from a folder, so that it is there when it is looked for by name.
-fn load_from(folder: &Path) {
-    let names = ["libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", "nvrtc64_120_0.dll"];
-    let files = names.map(|name| folder.join(name));
-    if let Some(file) = files.iter().find(|file| file.exists()) {
-        open(file);
-    }
+/// Loads libraries from a folder, so that they are there when they are looked for by name.
+pub(super) fn load_from(folder: &Path, names: &[&str]) {
+    names.iter().map(|name| folder.join(name)).filter(|file| file.exists()).for_each(|f| open(&f));
 }
 
-fn open(file: &PathBuf) {
+fn open(file: &Path) {
     // SAFETY: the file is the vendor's library that the user named; its initialisers are the vendor's.
     if let Ok(library) = unsafe { libloading::Library::new(file) } {
         // It must stay: functions of it are called for as long as the program runs.

@@ -11,27 +11,49 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
-use crate::kernels::{Arguments, FAMILIES};
+use crate::bases::Bases;
+use crate::kernels::{Arguments, Gemm, FAMILIES};
 use crate::{Area, Device, DeviceError, Kernel, Op, Result};
 
+mod blas;
 mod cache;
 mod compiler;
+mod foreign;
+mod graph;
 
+use blas::Blas;
+pub use blas::Products;
 pub use cache::{Cache, ARCHITECTURES};
 pub use compiler::Compiler;
+use graph::Graph;
 
 // SAFETY: plain numbers in C's layout, the same as in `arguments.h`.
 unsafe impl DeviceRepr for Arguments {}
 
+/// Kernels that were loaded.
+type Functions = Arc<Mutex<HashMap<Kernel, CudaFunction>>>;
+
 /// An NVIDIA card. Cheap to clone: clones share its one stream of work.
+///
+/// Kernels can be captured as a CUDA graph, which the processor starts by one call. A graph belongs to
+/// the memories that it was captured with and is of no use where one of them lies elsewhere;
+/// [`without_graphs`](Self::without_graphs) turns that off.
+///
+/// Large matrix products are cuBLAS's where the library is found, in full single precision, and small
+/// ones and all others those of the kernels here, with what follows them in the same kernel;
+/// [`multiplying_by`](Self::multiplying_by) chooses, also TF32.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    functions: Arc<Mutex<HashMap<Kernel, CudaFunction>>>,
+    functions: Functions,
+    /// Held while a graph is launched.
+    launching: Arc<Mutex<()>>,
+    blas: Option<Arc<Blas>>,
     architecture: String,
     cache: Cache,
     checked: bool,
+    graphs: bool,
 }
 
 impl Gpu {
@@ -53,19 +75,48 @@ impl Gpu {
         let open = |error: DriverError| DeviceError::Open { ordinal, reason: text(error) };
         let context = CudaContext::new(ordinal).map_err(open)?;
         let (major, minor) = context.compute_capability().map_err(open)?;
+        // SAFETY: each memory is used and freed on one stream only, as `owns` finds before each use.
+        // Events between streams would be waited for inside of a capture, which ends it.
+        unsafe { context.disable_event_tracking() };
         // A stream of its own: the default one cannot be captured in a graph.
         let stream = context.new_stream().map_err(open)?;
-        Ok(Self {
+        Self {
             context,
             stream,
             functions: Arc::default(),
+            launching: Arc::default(),
             architecture: format!("compute_{major}{minor}"),
+            blas: None,
             cache: Cache::default(),
             checked: false,
-        })
+            graphs: true,
+        }
+        .multiplying_by(Products::Found)
     }
 
-    /// Waits for each kernel, so that one that fails is named. Slow; for finding a fault.
+    /// Multiplies matrices by something else.
+    ///
+    /// # Errors
+    /// [`DeviceError::Missing`] where cuBLAS is asked for and not there, and what it reports.
+    pub fn multiplying_by(mut self, products: Products) -> Result<Self> {
+        let wanted = match products {
+            Products::Own => false,
+            Products::Found => blas::find().is_ok(),
+            Products::Cublas | Products::CublasTf32 => blas::find().map(|()| true)?,
+        };
+        let new = || Blas::new(&self.stream, products == Products::CublasTf32).map(Arc::new);
+        self.blas = if wanted { Some(new()?) } else { None };
+        Ok(self)
+    }
+
+    /// Starts each kernel by itself.
+    pub fn without_graphs(mut self) -> Self {
+        self.graphs = false;
+        self
+    }
+
+    /// Waits for each kernel, so that one that fails is named. Slow, and without graphs; for finding
+    /// a fault.
     pub fn checked(mut self) -> Self {
         self.checked = true;
         self
@@ -108,6 +159,99 @@ impl Gpu {
         })
     }
 
+    /// Whether a memory is this card's and belongs to its stream of work.
+    fn owns<T>(&self, memory: &CudaSlice<T>) -> bool {
+        Arc::ptr_eq(memory.stream(), &self.stream)
+    }
+
+    fn foreign(&self, what: &'static str) -> DeviceError {
+        DeviceError::Transfer { what, reason: "it is in the memory of another GPU".into() }
+    }
+
+    /// Starts kernels on a stream, and notes where their operands lie.
+    fn queue<'m>(
+        &self,
+        stream: &Arc<CudaStream>,
+        ops: &[Op],
+        memory: &mut dyn FnMut(Area) -> Option<&'m CudaSlice<f32>>,
+        tables: &CudaSlice<i32>,
+        bases: &mut Option<&mut Bases>,
+    ) -> Result<()> {
+        if !self.owns(tables) {
+            return Err(self.foreign("reaching for index lists"));
+        }
+        let lists = tables.device_ptr(&self.stream).0;
+        for op in ops.iter().filter(|op| !op.launch.grid.contains(&0)) {
+            let what = op.kernel.name;
+            let arguments = Arguments::of(
+                op,
+                |slot| {
+                    let (end, mut len) = (slot.offset + slot.len, 0);
+                    if let Some(memory) = memory(slot.area) {
+                        if !self.owns(memory) {
+                            return Err(self.foreign("reaching for numbers"));
+                        }
+                        len = memory.len();
+                        if end <= len {
+                            let address = memory.device_ptr(&self.stream).0;
+                            if let Some(bases) = bases {
+                                bases.note(slot, address);
+                            }
+                            return Ok(address + 4 * slot.offset as u64);
+                        }
+                    }
+                    Err(DeviceError::OutOfRange { what, end, len })
+                },
+                |table| {
+                    let (end, len) = (table.offset + table.len, tables.len());
+                    if end > len {
+                        return Err(DeviceError::OutOfRange { what, end, len });
+                    }
+                    Ok(lists + 4 * table.offset as u64)
+                },
+            )?;
+            // SAFETY: the addresses lie in memories that the caller holds, inside of their lengths as
+            // found above; that a kernel stays inside of its operands was checked when the op was
+            // recorded. All work on these memories, their being freed included, goes through the one
+            // stream that owns them, in order: `stream` is that one, or one that captures what will
+            // be launched there.
+            unsafe { self.start(stream, op, &arguments)? };
+        }
+        Ok(())
+    }
+
+    /// Starts an op on a stream.
+    ///
+    /// # Safety
+    /// The operands must be as long as was checked when it was recorded, and stay until it is done.
+    unsafe fn start(&self, stream: &Arc<CudaStream>, op: &Op, arguments: &Arguments) -> Result<()> {
+        let gemm = self.blas.as_deref().and_then(|blas| Some((blas, Gemm::of(op)?)));
+        let (mut kernel, mut launch) = (op.kernel, op.launch);
+        if let Some((blas, (gemm, finish))) = gemm {
+            let operands = gemm.at.map(|operand| arguments.address(operand));
+            // SAFETY: a product in columns reads and writes what that in rows does.
+            unsafe { blas.run(stream, &gemm, operands)? };
+            let Some(rest) = finish else { return self.done(kernel) };
+            (kernel, launch) = rest;
+        }
+        let function = self.function(kernel)?;
+        let [grid_dim, block_dim] = [launch.grid, launch.block].map(<(u32, u32, u32)>::from);
+        let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 };
+        let mut launch = stream.launch_builder(&function);
+        launch.arg(arguments);
+        // SAFETY: every kernel takes one `Arguments`; the operands are the caller's.
+        unsafe { launch.launch(config) }.map_err(|error| failed(kernel, error))?;
+        self.done(kernel)
+    }
+
+    /// Waits for a kernel where each is checked.
+    fn done(&self, kernel: Kernel) -> Result<()> {
+        if self.checked {
+            self.stream.synchronize().map_err(|error| failed(kernel, error))?;
+        }
+        Ok(())
+    }
+
     fn short(&self, asked: usize, what: &'static str, error: DriverError) -> DeviceError {
         if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
             return transfer(what, error);
@@ -120,9 +264,15 @@ impl Gpu {
 impl Device for Gpu {
     type Memory = CudaSlice<f32>;
     type Tables = CudaSlice<i32>;
+    type Graph = Graph;
 
     fn name(&self) -> String {
-        self.context.name().unwrap_or_else(|_| "a GPU".into())
+        let name = self.context.name().unwrap_or_else(|_| "a GPU".into());
+        match self.blas.as_deref() {
+            None => format!("{name}, without cuBLAS"),
+            Some(Blas { tf32: true, .. }) => format!("{name}, with cuBLAS in TF32"),
+            Some(_) => format!("{name}, with cuBLAS"),
+        }
     }
 
     fn memory(&self, len: usize) -> Result<Self::Memory> {
@@ -170,46 +320,34 @@ impl Device for Gpu {
     where
         Self::Memory: 'm,
     {
-        let lists = tables.device_ptr(&self.stream).0;
-        for op in ops.iter().filter(|op| !op.launch.grid.contains(&0)) {
-            let what = op.kernel.name;
-            let arguments = Arguments::of(
-                op,
-                |slot| {
-                    let (end, mut len) = (slot.offset + slot.len, 0);
-                    if let Some(memory) = memory(slot.area) {
-                        len = memory.len();
-                        if end <= len {
-                            return Ok(memory.device_ptr(&self.stream).0 + 4 * slot.offset as u64);
-                        }
-                    }
-                    Err(DeviceError::OutOfRange { what, end, len })
-                },
-                |table| {
-                    let (end, len) = (table.offset + table.len, tables.len());
-                    if end > len {
-                        return Err(DeviceError::OutOfRange { what, end, len });
-                    }
-                    Ok(lists + 4 * table.offset as u64)
-                },
-            )?;
-            let function = self.function(op.kernel)?;
-            let [grid_dim, block_dim] =
-                [op.launch.grid, op.launch.block].map(<(u32, u32, u32)>::from);
-            let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 };
-            let mut launch = self.stream.launch_builder(&function);
-            launch.arg(&arguments);
-            // SAFETY: every kernel takes one `Arguments`. Its addresses lie in memories that the
-            // caller holds, inside of their lengths as found above; that a kernel stays inside of its
-            // operands was checked when the op was recorded. All work on these memories, their being
-            // freed included, goes through this one stream, in order.
-            let launched = unsafe { launch.launch(config) };
-            launched.map_err(|error| failed(op.kernel, error))?;
-            if self.checked {
-                self.stream.synchronize().map_err(|error| failed(op.kernel, error))?;
-            }
+        self.queue(&self.stream, ops, memory, tables, &mut None)
+    }
+
+    fn capture<'m>(
+        &self,
+        ops: &[&[Op]],
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<Option<Graph>>
+    where
+        Self::Memory: 'm,
+    {
+        if !self.graphs || self.checked {
+            return Ok(None);
         }
-        Ok(())
+        self.record(ops, memory, tables).map(Some)
+    }
+
+    fn replay<'m>(
+        &self,
+        graph: &Graph,
+        memory: &mut dyn FnMut(Area) -> Option<&'m Self::Memory>,
+        tables: &Self::Tables,
+    ) -> Result<bool>
+    where
+        Self::Memory: 'm,
+    {
+        self.launch_graph(graph, memory, tables)
     }
 }
 

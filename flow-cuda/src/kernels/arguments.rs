@@ -11,6 +11,12 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// The address of an operand.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn address(&self, operand: usize) -> u64 {
+        self.at[operand]
+    }
+
     /// Those of an op, where its operands have these addresses.
     pub(crate) fn of(
         op: &Op,

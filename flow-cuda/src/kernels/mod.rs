@@ -14,7 +14,10 @@ pub mod curves;
 pub mod diagonal;
 pub mod folds;
 pub mod gates;
+#[cfg(any(feature = "gpu", test))]
+mod gemm;
 pub mod linear;
+pub mod net;
 pub mod noise;
 pub mod optimizer;
 pub mod product;
@@ -25,6 +28,8 @@ pub mod tangents;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
+#[cfg(any(feature = "gpu", test))]
+pub(crate) use gemm::Gemm;
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +65,15 @@ families! {
     CURVES 12 "curves";
     BASES 13 "bases";
     GATES 14 "gates";
-    FOLDS 15 "folds";
+    NET 15 "net";
+    FOLDS 16 "folds";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        [include_str!("arguments.h"), include_str!("activation.h"), self.text].concat()
+        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
+        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
     }
 
     /// The names of its kernels.

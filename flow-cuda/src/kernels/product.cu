@@ -1,13 +1,14 @@
 // Matrix products with what stands beside them. See product.rs.
 
-#define TILE 32
-#define DEPTH 16
-
 // out[i, j] = f(Σ_k left[i, k] * right[k, j] + bias[j]) * factor[i, j], or the sums of a part of k
-// for add_chunks. Block: 8 × 8 threads, each with 4 × 4 sums; blockIdx.z is the part of k.
-extern "C" __global__ void product(Arguments a) {
-    __shared__ float lefts[DEPTH][TILE + 4];
-    __shared__ float rights[DEPTH][TILE + 4];
+// for add_chunks: blockIdx.z is the part. A block makes TALL × WIDE sums, a thread EACH × EACH of
+// them: quadruples that lie TALL · 4/EACH rows, WIDE · 4/EACH columns apart, so that the threads of a
+// warp read neighbouring quadruples.
+template <int TALL, int WIDE, int EACH>
+__device__ __forceinline__ void multiply_tiles(const Arguments& a) {
+    const int ACROSS = WIDE / EACH, THREADS = ACROSS * (TALL / EACH), PARTS = EACH / 4;
+    __shared__ __align__(16) float lefts[DEPTH][TALL + 4];
+    __shared__ __align__(16) float rights[DEPTH][WIDE + 4];
     const float *left = a.at[0], *right = a.at[1], *bias = a.at[3], *factor = a.at[5];
     float *out = a.at[2], *slopes = a.at[4];
     int m = a.size[0], n = a.size[1], k = a.size[2];
@@ -17,38 +18,48 @@ extern "C" __global__ void product(Arguments a) {
     bool has_bias = flags & 1, has_slopes = flags & 2, has_factor = flags & 4, adds = flags & 8;
     bool bias_by_row = flags & 16;
 
-    int first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
-    int from = blockIdx.z * chunk, to = min(from + chunk, k);
-    int thread = threadIdx.y * 8 + threadIdx.x;
-    float sums[4][4] = {};
-    for (int start = from; start < to; start += DEPTH) {
-        for (int t = thread; t < TILE * DEPTH; t += 64) {
-            // Neighbouring threads read neighbouring numbers.
-            int i = left_column == 1 ? t / DEPTH : t % TILE;
-            int l = left_column == 1 ? t % DEPTH : t / TILE;
-            bool inside = first_row + i < m && start + l < to;
-            lefts[l][i] =
-                inside ? left[(first_row + i) * left_row + (start + l) * left_column] : 0.0f;
-            int j = right_row == 1 ? t / DEPTH : t % TILE;
-            l = right_row == 1 ? t % DEPTH : t / TILE;
-            inside = first_column + j < n && start + l < to;
-            rights[l][j] =
-                inside ? right[(start + l) * right_row + (first_column + j) * right_column] : 0.0f;
-        }
+    int first_row = blockIdx.y * TALL, first_column = blockIdx.x * WIDE;
+    int start = blockIdx.z * chunk, end = min(start + chunk, k);
+    int down = threadIdx.x / ACROSS * 4, across = threadIdx.x % ACROSS * 4;
+    float sums[EACH][EACH] = {};
+    Strip<TALL, THREADS> from_left;
+    Strip<WIDE, THREADS> from_right;
+    from_left.load(left, left_row, left_column, first_row, m, start, end);
+    from_right.load(right, right_column, right_row, first_column, n, start, end);
+    for (; start < end; start += DEPTH) {
+        from_left.store(lefts, left_column);
+        from_right.store(rights, right_row);
         __syncthreads();
+        if (start + DEPTH < end) {
+            from_left.load(left, left_row, left_column, first_row, m, start + DEPTH, end);
+            from_right.load(right, right_column, right_row, first_column, n, start + DEPTH, end);
+        }
+#pragma unroll
         for (int l = 0; l < DEPTH; l++) {
-            for (int i = 0; i < 4; i++) {
-                for (int j = 0; j < 4; j++) {
-                    sums[i][j] += lefts[l][threadIdx.y * 4 + i] * rights[l][threadIdx.x * 4 + j];
-                }
+            float x[EACH], y[EACH];
+#pragma unroll
+            for (int p = 0; p < PARTS; p++) {
+                float4 four = *(const float4*)&lefts[l][p * (TALL / PARTS) + down];
+                x[4 * p] = four.x, x[4 * p + 1] = four.y;
+                x[4 * p + 2] = four.z, x[4 * p + 3] = four.w;
+                four = *(const float4*)&rights[l][p * (WIDE / PARTS) + across];
+                y[4 * p] = four.x, y[4 * p + 1] = four.y;
+                y[4 * p + 2] = four.z, y[4 * p + 3] = four.w;
+            }
+#pragma unroll
+            for (int i = 0; i < EACH; i++) {
+#pragma unroll
+                for (int j = 0; j < EACH; j++) sums[i][j] += x[i] * y[j];
             }
         }
         __syncthreads();
     }
-    for (int i = 0; i < 4; i++) {
-        int row = first_row + threadIdx.y * 4 + i;
-        for (int j = 0; j < 4; j++) {
-            int column = first_column + threadIdx.x * 4 + j;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        int row = first_row + i / 4 * (TALL / PARTS) + down + i % 4;
+#pragma unroll
+        for (int j = 0; j < EACH; j++) {
+            int column = first_column + j / 4 * (WIDE / PARTS) + across + j % 4;
             if (row >= m || column >= n) continue;
             float v = sums[i][j], slope;
             int at = row * n + column;
@@ -63,4 +74,27 @@ extern "C" __global__ void product(Arguments a) {
             out[at] = adds ? out[at] + v : v;
         }
     }
+}
+
+// 64 threads: many blocks for small products.
+extern "C" __launch_bounds__(64) __global__ void product(Arguments a) {
+    multiply_tiles<32, 32, 4>(a);
+}
+
+// 128 threads with 64 sums each: for products that fill a card with such blocks.
+extern "C" __launch_bounds__(128) __global__ void large_product(Arguments a) {
+    multiply_tiles<128, 64, 8>(a);
+}
+
+// What stands beside a product that lies in `out`, without its sums. See gemm.rs.
+extern "C" __global__ void finish_product(Arguments a) {
+    int m = a.size[0], n = a.size[1], flags = a.size[8];
+    unsigned at = THREAD;
+    if (at >= (unsigned)m * n) return;
+    float v = a.at[2][at], slope;
+    if (flags & 1) v += a.at[3][flags & 16 ? at / n : at % n];
+    v = activation(a.size[7], v, &slope);
+    if (flags & 2) a.at[4][at] = slope;
+    if (flags & 4) v *= a.at[5][at];
+    a.at[2][at] = v;
 }

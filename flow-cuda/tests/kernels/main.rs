@@ -2,6 +2,8 @@
 
 use flow_cuda::{Area, Device, DeviceError, Either, Emulated, Gpu, Op, Recording, Slot};
 
+mod fused;
+mod graphs;
 mod nets;
 mod rows;
 mod training;

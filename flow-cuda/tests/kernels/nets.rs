@@ -30,6 +30,46 @@ fn products_are_those_of_the_definition() {
     }
 }
 
+/// Sides that no tile divides, operands at odd places, so that nothing is read four at once, and at
+/// even ones. Grids of 128 large tiles and more take the kernel of large tiles.
+#[test]
+fn large_products_are_those_of_the_definition() {
+    let sizes = [(1031, 900, 19), (16385, 65, 6), (2048, 512, 20)];
+    for ((m, n, k), transposed) in
+        sizes.into_iter().zip([(false, true), (true, false), (true, true)])
+    {
+        for odd in [0, 3] {
+            let Some(mut trial) = Trial::new() else { return };
+            let (left, right) = (numbers(1, odd + m * k), numbers(2, odd + k * n));
+            let [a, b, out] = [trial.put(&left), trial.put(&right), trial.room(m * n)];
+            let [a, b] = [a.part(odd, m * k), b.part(odd, k * n)];
+            let a = if transposed.0 { Matrix::new(a, k, m).t() } else { Matrix::new(a, m, k) };
+            let b = if transposed.1 { Matrix::new(b, n, k).t() } else { Matrix::new(b, k, n) };
+            let op = product(out, a, b, Epilogue::default());
+            assert_eq!(op.kernel.name, "large_product");
+            let found = trial.run(vec![op], &[out]);
+            let expected = oracle(&left[odd..], &right[odd..], (m, n, k), transposed);
+            close("a large product", &found[0], &expected);
+        }
+    }
+}
+
+/// Rows of the whole matrices allow four numbers at once, but the parts end inside of such four.
+#[test]
+fn products_of_parts_leave_the_rest_alone() {
+    let Some(mut trial) = Trial::new() else { return };
+    let (m, n, k, wide) = (40, 38, 19, 64);
+    let (left, right) = (numbers(1, m * wide), numbers(2, n * wide));
+    let [a, b, out] = [trial.put(&left), trial.put(&right), trial.room(m * n)];
+    let a = Matrix::new(a, m, wide).part(0..m, 0..k);
+    let b = Matrix::new(b, n, wide).part(0..n, 0..k).t();
+    let found = trial.run(vec![product(out, a, b, Epilogue::default())], &[out]);
+    let cut =
+        |all: &[f32]| -> Vec<f32> { all.chunks(wide).flat_map(|row| row[..k].to_vec()).collect() };
+    let expected = oracle(&cut(&left), &cut(&right), (m, n, k), (false, true));
+    close("a product of parts", &found[0], &expected);
+}
+
 #[test]
 fn long_sums_are_added_in_parts() {
     for k in [40, 64, 700] {

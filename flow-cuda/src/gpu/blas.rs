@@ -1,0 +1,151 @@
+//! cuBLAS, for products that are large enough.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::cublas::result::{create_handle, destroy_handle, set_stream, sgemm, CublasError};
+use cudarc::cublas::sys;
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+
+use super::compiler::load_from;
+use crate::kernels::Gemm;
+use crate::{DeviceError, Result};
+
+/// What multiplies matrices on a card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// cuBLAS where it is found, in full single precision, and the kernels here otherwise.
+    #[default]
+    Found,
+    /// The kernels here.
+    Own,
+    /// cuBLAS in full single precision.
+    Cublas,
+    /// cuBLAS in TF32: factors are rounded to 11 bits, which is some eight times as fast on tensor
+    /// cores and leaves three digits of a product. Small products stay in full precision.
+    CublasTf32,
+}
+
+/// Bytes that cuBLAS may use beside its operands: what it takes itself on a large card. They are its
+/// own, as what it would allocate during a capture would belong to the graph.
+const WORKSPACE: usize = 32 << 20;
+
+/// cuBLAS on a card.
+#[derive(Debug)]
+pub(super) struct Blas {
+    handle: Mutex<Handle>,
+    workspace: CudaSlice<u8>,
+    pub(super) tf32: bool,
+}
+
+#[derive(Debug)]
+struct Handle(sys::cublasHandle_t);
+
+// SAFETY: a handle may be used by any thread, one at a time.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: it was created and is destroyed once.
+        let _ = unsafe { destroy_handle(self.0) };
+    }
+}
+
+/// Whether the library can be loaded: from the folder of the environment's `FLOW_CUDA_PATH`, or from
+/// where the system looks for libraries.
+pub(super) fn find() -> Result<()> {
+    if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
+        load_from(
+            folder.as_ref(),
+            &["libcublasLt.so.12", "libcublas.so.12", "libcublas.so", "cublas64_12.dll"],
+        );
+    }
+    // SAFETY: it loads the vendor's library, whose initialisers are the vendor's.
+    if unsafe { sys::is_culib_present() } {
+        return Ok(());
+    }
+    Err(DeviceError::Missing {
+        library: "cuBLAS (libcublas.so, libcublas.so.12)",
+        help:
+            "install a CUDA toolkit, or `pip install nvidia-cublas-cu12` and set FLOW_CUDA_PATH to \
+               its folder nvidia/cublas/lib; `Products::Own` needs none",
+    })
+}
+
+impl Blas {
+    /// A handle of the library that [`find`] found, on a card's stream.
+    pub(super) fn new(stream: &Arc<CudaStream>, tf32: bool) -> Result<Self> {
+        let handle = create_handle().map(Handle).map_err(|error| failed(&error))?;
+        let mode = match tf32 {
+            true => sys::cublasMath_t::CUBLAS_TF32_TENSOR_OP_MATH,
+            false => sys::cublasMath_t::CUBLAS_DEFAULT_MATH,
+        };
+        // SAFETY: the handle is alive.
+        unsafe { sys::cublasSetMathMode(handle.0, mode) }.result().map_err(|e| failed(&e))?;
+        let workspace = stream.alloc_zeros(WORKSPACE);
+        let workspace = workspace.map_err(|error| super::transfer("memory for cuBLAS", error))?;
+        Ok(Self { handle: Mutex::new(handle), workspace, tf32 })
+    }
+
+    /// Starts a product on a stream, of operands at those addresses.
+    ///
+    /// # Safety
+    /// The operands must be as long as the product says, and stay until it is done.
+    pub(super) unsafe fn run(
+        &self,
+        stream: &Arc<CudaStream>,
+        gemm: &Gemm,
+        [a, b, c]: [u64; 3],
+    ) -> Result<()> {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        let workspace = self.workspace.device_ptr(self.workspace.stream()).0;
+        let [rows, columns, inner] = gemm.sides;
+        let turn = |turned| match turned {
+            true => sys::cublasOperation_t::CUBLAS_OP_T,
+            false => sys::cublasOperation_t::CUBLAS_OP_N,
+        };
+        let [turn_a, turn_b] = gemm.turned.map(turn);
+        let (one, kept) = (1.0, f32::from(u8::from(gemm.adds)));
+        // SAFETY: handle, stream and workspace are alive; a stream takes its workspace anew each time
+        // that it is set. The operands are the caller's.
+        unsafe {
+            set_stream(handle.0, stream.cu_stream().cast()).map_err(|error| failed(&error))?;
+            sys::cublasSetWorkspace_v2(handle.0, workspace as *mut _, WORKSPACE)
+                .result()
+                .map_err(|error| failed(&error))?;
+            sgemm(
+                handle.0,
+                turn_a,
+                turn_b,
+                rows,
+                columns,
+                inner,
+                &one,
+                a as *const f32,
+                gemm.leading[0],
+                b as *const f32,
+                gemm.leading[1],
+                &kept,
+                c as *mut f32,
+                rows,
+            )
+            .map_err(|error| failed(&error))
+        }
+    }
+}
+
+fn failed(error: &CublasError) -> DeviceError {
+    DeviceError::Kernel { kernel: "cublasSgemm", reason: format!("cuBLAS says {error:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_cublas_says_what_to_install() {
+        if let Err(error) = find() {
+            let message = error.to_string();
+            assert!(message.contains("libcublas.so") && message.contains("help: "), "{message}");
+        }
+    }
+}
