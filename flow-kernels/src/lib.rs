@@ -13,8 +13,8 @@
 //! ```
 //!
 //! All loops are plain Rust, compiled once for each instruction set and chosen at run time: the
-//! compiler turns lines of fixed length into vector instructions, with AVX2 and fused multiply-add
-//! where the processor has them, NEON on ARM, and without either anywhere else. Results differ in
+//! compiler turns lines of fixed length into vector instructions, with AVX-512 or AVX2 and fused
+//! multiply-add where the processor has them, NEON on ARM, and without any of them elsewhere. Results differ in
 //! the last digits between those, never between runs or numbers of threads.
 //!
 //! Matrix products are the `gemm` crate's. Kernels of our own, on rows and on runs of features, with

@@ -54,18 +54,21 @@ struct Progress {
 
 impl Contraction {
     /// Solves `x + g(x) = z` for each row of `z`, which becomes x, and tells each row's certified
-    /// radius to `found`. A row's answer does not depend on the others.
+    /// radius to `found`. A row's answer does not depend on the others. Where g takes `any` rows in
+    /// the place of all, it is asked only for those that are not there yet.
     pub(super) fn solve<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
         z: &mut [E],
+        any: bool,
         mut g: impl FnMut(&mut Pass<'_, E>, &[E], &mut [E]) -> Result<()>,
         mut found: impl FnMut(&mut Pass<'_, E>, usize, f64),
     ) -> Result<Result<(), Stuck>> {
         let c = self.lipschitz;
         let size = z.len() / pass.rows();
         let target = pass.take_copy(z);
-        let mut step = pass.take(z.len());
+        let (mut points, mut steps) = (pass.take(z.len()), pass.take(z.len()));
+        let mut asked: Vec<usize> = (0..pass.rows()).collect();
         let mut broyden = Broyden::new(pass.rows(), size, c);
         let mut residual = vec![0.0; size];
         let mut rows = vec![Progress { done: false, step: 0.0, since: 0, limit: 0 }; pass.rows()];
@@ -73,12 +76,20 @@ impl Contraction {
         let mut result = Ok(());
         'iterations: for iteration in 0.. {
             // `z` holds x.
-            g(pass, z, &mut step)?;
-            let mut open = false;
-            for (row, state) in rows.iter_mut().enumerate().filter(|(_, state)| !state.done) {
+            let points = &mut points[..asked.len() * size];
+            for (point, &row) in points.chunks_exact_mut(size).zip(&asked) {
+                point.copy_from_slice(&z[row * size..(row + 1) * size]);
+            }
+            let steps = &mut steps[..points.len()];
+            pass.part(0..asked.len(), |pass| g(pass, points, steps))?;
+            for (&row, step) in asked.iter().zip(steps.chunks_exact_mut(size)) {
+                let state = &mut rows[row];
+                if state.done {
+                    continue;
+                }
                 let at = row * size..(row + 1) * size;
                 let (mut moved, mut length, mut aim) = (0.0, 0.0, 0.0);
-                let (x, step) = (&mut z[at.clone()], &mut step[at.clone()]);
+                let x = &mut z[at.clone()];
                 for (((x, next), &z), r) in
                     x.iter().zip(step.iter_mut()).zip(&target[at]).zip(&mut residual)
                 {
@@ -118,13 +129,16 @@ impl Contraction {
                     result = Err(Stuck { row, iterations: iteration + 1, radius });
                     break 'iterations;
                 }
-                open |= !state.done;
             }
-            if !open {
+            if rows.iter().all(|state| state.done) {
                 break;
             }
+            if any {
+                asked.retain(|&row| !rows[row].done);
+            }
         }
-        pass.give(step);
+        pass.give(points);
+        pass.give(steps);
         pass.give(target);
         Ok(result)
     }
@@ -156,6 +170,7 @@ mod tests {
         let solved = Contraction { lipschitz: c, tolerance, unit: 1.0 }.solve(
             &mut pass,
             z,
+            true,
             |_, x, out| {
                 for (x, out) in x.chunks_exact(2).zip(out.chunks_exact_mut(2)) {
                     (out[0], out[1]) = (E::of(-c) * x[1], E::of(c) * x[0]);
@@ -229,7 +244,7 @@ mod tests {
             out.iter_mut().zip(x).for_each(|(out, x)| *out = 1.2 * x);
             Ok(())
         };
-        let solved = claim.solve(&mut pass, &mut [0.0, 1.0], grow, |_, _, _| ()).unwrap();
+        let solved = claim.solve(&mut pass, &mut [0.0, 1.0], false, grow, |_, _, _| ()).unwrap();
         let stuck = solved.expect_err("no answer");
         assert!(stuck.row == 1 && stuck.radius > 1.0);
         assert!(stuck.iterations < 100, "{}", stuck.iterations);

@@ -11,12 +11,13 @@ use crate::{FlowError, Result, Scalar};
 /// `(−1)^(k+1)/k·tr(Jᵏ)`.
 ///
 /// The gradient is that of tr((I + J)⁻¹ dJ) with (I + J)⁻¹ as the series of (−J)ᵏ, cut or weighted
-/// as the value is, so that only the input of the block is kept (Chen et al. 2019, "Residual flows
+/// as the value is, so that the input of the block suffices (Chen et al. 2019, "Residual flows
 /// for invertible generative modeling", section 3.2). Random numbers come from the pass, the same
 /// in a pass and its product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Determinant {
-    /// From the whole Jacobian: d products with J for d numbers a sample, and elimination.
+    /// From the whole Jacobian: d products with J for d numbers a sample, and elimination. Where d is
+    /// at most 8, a pass that stores activations keeps what the products are made of, too.
     Exact,
     /// The first terms of the series. What is missing is at most
     /// [`series_tail`] in size where the traces are exact, and the gradient is then that of the

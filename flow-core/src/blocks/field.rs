@@ -6,7 +6,7 @@ use super::probe::Trace;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Buffer, Builder, Pass, State, Values};
 use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Probe};
-use crate::nets::{Differentiable, LastLayer, Linearization};
+use crate::nets::{Differentiable, LastLayer, Linearization, Pushed};
 use crate::{Result, Scalar, Shape};
 
 /// A vector field: the net of a residual or continuous block.
@@ -186,19 +186,20 @@ impl<N> Field<N> {
         Ok(())
     }
 
-    /// The field at x, keeping what the Jacobian needs.
+    /// The field at x, keeping what the Jacobian needs, and its gradient where `twice`.
     pub(super) fn linearize<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
         x: &[E],
         time: &[E],
         output: &mut [E],
+        twice: bool,
     ) -> Result<Linearization<E>>
     where
         N: Differentiable<E>,
     {
         let input = self.input(pass, x, time);
-        let at = self.net.linearize(pass, &input, output)?;
+        let at = self.net.linearize(pass, &input, output, twice)?;
         pass.give(input);
         Ok(at)
     }
@@ -218,6 +219,23 @@ impl<N> Field<N> {
         pass.give(wide);
     }
 
+    /// As [`push`](Self::push), keeping what [`gradient`](Self::gradient) needs.
+    pub(super) fn push_keeping<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        tangents: &[E],
+        output: &mut [E],
+    ) -> Pushed<E>
+    where
+        N: Differentiable<E>,
+    {
+        let wide = self.widen(pass, tangents);
+        let pushed = self.net.push_keeping(pass, at, &wide, output);
+        pass.give(wide);
+        pushed
+    }
+
     /// `output = Jᵀ·cotangent` for each.
     pub(super) fn pull<E: Scalar>(
         &self,
@@ -234,26 +252,24 @@ impl<N> Field<N> {
         pass.give(wide);
     }
 
-    /// The gradient of `⟨by_output, field(x)⟩ + Σ ⟨cotangent, J·tangent⟩`: that by x overwrites
-    /// `by_x`, those of parameters and context are added to the pass.
+    /// The gradient of `⟨by_output, field(x)⟩ + Σ ⟨cotangent, J·tangent⟩` for tangents that were pushed:
+    /// that by x overwrites `by_x`, those of parameters and context are added to the pass.
     pub(super) fn gradient<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
         at: &Linearization<E>,
+        tangents: Pushed<E>,
         by_output: &[E],
-        tangents: &[E],
         cotangents: &[E],
         by_x: &mut [E],
     ) where
         N: Differentiable<E>,
     {
-        let tangents = self.widen(pass, tangents);
         let mut wide = pass.take(by_x.len() / self.shape.features() * self.each());
-        self.net.gradient(pass, at, by_output, &tangents, cotangents, &mut wide);
+        self.net.gradient(pass, at, tangents, by_output, cotangents, &mut wide);
         self.narrow(&wide, by_x);
         self.add_context_gradient(pass, &wide);
         pass.give(wide);
-        pass.give(tangents);
     }
 
     /// As [`gradient`](Self::gradient) with the probes of a trace as tangents, chunk by chunk;
@@ -276,8 +292,11 @@ impl<N> Field<N> {
             let probes = trace.probes(pass, self.size(), chunk.clone());
             let cotangents = cotangents(pass, chunk, &probes);
             let by_output = if i == 0 { by_output } else { &zeros };
-            self.gradient(pass, at, by_output, &probes, &cotangents, &mut part);
+            let mut unread = pass.take(probes.len());
+            let pushed = self.push_keeping(pass, at, &probes, &mut unread);
+            self.gradient(pass, at, pushed, by_output, &cotangents, &mut part);
             add(by_x, &part);
+            pass.give(unread);
             pass.give(cotangents);
             pass.give(probes);
         }

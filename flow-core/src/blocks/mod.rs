@@ -33,6 +33,7 @@ mod determinant;
 mod diagonal;
 mod dual_coupling;
 mod elementwise;
+mod expansion;
 mod features;
 mod field;
 mod haar;

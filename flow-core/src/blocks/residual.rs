@@ -1,12 +1,13 @@
 use super::contraction::{Contraction, Stuck};
 use super::determinant::Determinant;
+use super::expansion::Expansion;
 use super::field::Field;
 use crate::backend::cpu::elementwise::add;
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::{
     up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe, Slopes,
 };
-use crate::nets::{Differentiable, LastLayer, Linearization};
+use crate::nets::{Differentiable, LastLayer};
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 
 /// `y = x + g(x)` with a net g that is certified to be a contraction (Behrmann et al. 2019,
@@ -29,12 +30,6 @@ pub struct Residual<N> {
     determinant: Determinant,
     contraction: Contraction,
     path: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Forward,
-    Inverse,
 }
 
 impl<N> Residual<N> {
@@ -138,102 +133,33 @@ impl<N> Residual<N> {
         Complaint { path: self.path.clone(), coefficient: self.contraction.lipschitz, about }
     }
 
-    fn product<E: Scalar>(
+    /// The net at x in `output`, with log-determinants added times `sign`, and kept where the pass
+    /// saves.
+    fn expand<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
-        direction: Direction,
-        gradient: &mut [E],
-        log_det: &[E],
-    ) -> Result<()>
-    where
-        N: Differentiable<E>,
-    {
-        let x = pass.restore();
-        self.in_parts(pass, |pass, rows| {
-            let at = self.numbers(&rows);
-            let (gradient, log_det) = (&mut gradient[at.clone()], &log_det[rows]);
-            self.product_of_part(pass, direction, &x[at], gradient, log_det)
-        })?;
-        pass.give(x);
-        Ok(())
-    }
-
-    fn product_of_part<E: Scalar>(
-        &self,
-        pass: &mut Pass<'_, E>,
-        direction: Direction,
         x: &[E],
-        gradient: &mut [E],
-        log_det: &[E],
+        sign: f64,
+        output: &mut [E],
+        log_det: &mut [E],
     ) -> Result<()>
     where
         N: Differentiable<E>,
     {
-        let (field, determinant) = (&self.field, self.determinant);
-        let mut output = pass.take(x.len());
-        let at = field.linearize(pass, x, &[], &mut output)?;
-        let inverses = determinant.inverses(field, pass, &at);
-        let inverses_of = inverses.as_deref();
-        let mut by_x = pass.take(x.len());
-        if direction == Direction::Forward {
-            determinant.gradient(field, pass, &at, inverses_of, log_det, gradient, &mut by_x);
-            add(gradient, &by_x);
-        } else {
-            // x is a function of z and the weights w by x + g(x, w) = z: with h the gradient by x,
-            // through the output and its log-determinant, λ = (I + J)⁻ᵀ h is that by z, and
-            // −λᵀ ∂g/∂w is added to that by the weights.
-            let mut scale = pass.take_copy(log_det);
-            scale.iter_mut().for_each(|v| *v = -*v);
-            output.fill(E::zero());
-            determinant.gradient(field, pass, &at, inverses_of, &scale, &output, &mut by_x);
-            add(gradient, &by_x);
-            pass.give(scale);
-            self.solve_transposed(pass, &at, inverses_of, gradient)?;
-            output.iter_mut().zip(&*gradient).for_each(|(v, &by)| *v = -by);
-            field.vjp(pass, x, &[], &mut output, &mut by_x)?;
-        }
-        if let Some(inverses) = inverses {
-            pass.give(inverses);
-        }
-        pass.give(by_x);
-        pass.give(output);
-        at.release(pass);
-        Ok(())
-    }
-
-    /// `(I + J)⁻ᵀ` times each row.
-    fn solve_transposed<E: Scalar>(
-        &self,
-        pass: &mut Pass<'_, E>,
-        at: &Linearization<E>,
-        inverses: Option<&[E]>,
-        rows: &mut [E],
-    ) -> Result<()>
-    where
-        N: Differentiable<E>,
-    {
-        let d = self.field.size();
-        if let Some(inverses) = inverses {
-            let mut sum = pass.take(d);
-            for (row, matrix) in rows.chunks_exact_mut(d).zip(inverses.chunks_exact(d * d)) {
-                sum.fill(E::zero());
-                for (&h, line) in row.iter().zip(matrix.chunks_exact(d)) {
-                    sum.iter_mut().zip(line).for_each(|(sum, &v)| *sum += h * v);
-                }
-                row.copy_from_slice(&sum);
-            }
-            pass.give(sum);
+        if pass.saving() && Expansion::<E>::fits(self.determinant, pass.rows(), self.field.size()) {
+            let expansion = Expansion::new(&self.field, pass, x, output)?;
+            expansion.add_log_dets(pass, sign, log_det);
+            expansion.save(pass);
             return Ok(());
         }
-        let linear = Contraction { tolerance: 0.0, unit: 0.0, ..self.contraction };
-        let pull = |pass: &mut Pass<'_, E>, v: &[E], out: &mut [E]| {
-            self.field.pull(pass, at, v, out);
+        self.in_parts(pass, |pass, rows| {
+            let at = self.numbers(&rows);
+            let (x, output) = (&x[at.clone()], &mut output[at]);
+            let at = self.field.linearize(pass, x, &[], output, false)?;
+            self.determinant.add(&self.field, pass, &at, sign, &mut log_det[rows]);
+            at.release(pass);
             Ok(())
-        };
-        let said = self.complaint(Complaint::GRADIENT);
-        linear
-            .solve(pass, rows, pull, |_, _, _| ())?
-            .map_err(|stuck| said.error(pass.number(stuck.row), stuck))
+        })
     }
 }
 
@@ -281,22 +207,19 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             let copy = pass.take_copy(x);
             pass.save(copy);
         }
-        self.in_parts(pass, |pass, rows| {
-            let x = &mut x[self.numbers(&rows)];
-            let mut output = pass.take(x.len());
-            let at = self.field.linearize(pass, x, &[], &mut output)?;
-            self.determinant.add(&self.field, pass, &at, 1.0, &mut log_det[rows]);
-            add(x, &output);
-            at.release(pass);
-            pass.give(output);
-            Ok(())
-        })
+        let mut output = pass.take(x.len());
+        self.expand(pass, x, 1.0, &mut output, log_det)?;
+        add(x, &output);
+        pass.give(output);
+        Ok(())
     }
 
     fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()> {
         let net =
             |pass: &mut Pass<'_, E>, x: &[E], out: &mut [E]| self.field.evaluate(pass, x, &[], out);
-        let solved = self.contraction.solve(pass, z, net, |pass, row, radius| {
+        // A row's context lies where the row does.
+        let any = pass.context().is_empty();
+        let solved = self.contraction.solve(pass, z, any, net, |pass, row, radius| {
             pass.inexact(row, radius);
         })?;
         let said = self.complaint(Complaint::INVERSE);
@@ -305,26 +228,21 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
             let copy = pass.take_copy(z);
             pass.save(copy);
         }
-        if !pass.wants_log_det() {
+        if !pass.wants_log_det() && !pass.saving() {
             return Ok(());
         }
-        self.in_parts(pass, |pass, rows| {
-            let x = &z[self.numbers(&rows)];
-            let mut output = pass.take(x.len());
-            let at = self.field.linearize(pass, x, &[], &mut output)?;
-            self.determinant.add(&self.field, pass, &at, -1.0, &mut log_det[rows]);
-            at.release(pass);
-            pass.give(output);
-            Ok(())
-        })
+        let mut output = pass.take(z.len());
+        self.expand(pass, z, -1.0, &mut output, log_det)?;
+        pass.give(output);
+        Ok(())
     }
 
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
-        self.product(pass, Direction::Forward, gradient, log_det)
+        self.product(pass, product::Direction::Forward, gradient, log_det)
     }
 
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()> {
-        self.product(pass, Direction::Inverse, gradient, log_det)
+        self.product(pass, product::Direction::Inverse, gradient, log_det)
     }
 
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
@@ -411,6 +329,9 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
         }
     }
 }
+
+#[path = "residual_product.rs"]
+mod product;
 
 #[cfg(feature = "cuda")]
 #[path = "residual_lowering.rs"]

@@ -114,7 +114,7 @@ impl<N> Stepper<'_, N> {
         for index in 0..stages {
             let (at, time) = self.stage(pass, index, (x, t, h), &slopes.x);
             let mut slope = pass.take(x.len());
-            let linear = self.field.linearize(pass, &at, &time, &mut slope)?;
+            let linear = self.field.linearize(pass, &at, &time, &mut slope, false)?;
             slopes.x.push(slope);
             slopes.trace.push(self.trace_of(pass, &linear));
             linear.release(pass);
@@ -183,7 +183,7 @@ impl<N> Stepper<'_, N> {
                 combine(&mut by_slope, h, &row[index..=index], std::slice::from_ref(by_place));
             }
             multiply_by(&mut scale, by_trace);
-            let linear = self.field.linearize(pass, &at, &time, &mut output)?;
+            let linear = self.field.linearize(pass, &at, &time, &mut output, true)?;
             let mut by_place = pass.take(x.len());
             self.field.gradient_in_chunks(
                 pass,

@@ -14,11 +14,17 @@ const LARGE_MODEL: usize = 8 << 20;
 /// A group has at least this many rows, so that its matrix products are not slivers.
 const FEWEST_ROWS: usize = 16;
 
-/// Cuts `rows` into groups of nearly equal size, each with a gradient of so many bytes. Their number depends on the batch and the model,
-/// never on the threads, so that sums over groups come out the same on any machine.
-pub(crate) fn groups(rows: usize, gradient_bytes: usize) -> Vec<Range<usize>> {
+/// And about this many vectors, which are its rows' pixels: a product copies its weight, which takes as
+/// long as some twenty vectors take to be multiplied.
+const VECTORS: usize = 64;
+
+/// Cuts `rows` of so many pixels each into groups of nearly equal size, each with a gradient of so many
+/// bytes. Their number depends on the batch and the model, never on the threads, so that sums over
+/// groups come out the same on any machine.
+pub(crate) fn groups(rows: usize, pixels: usize, gradient_bytes: usize) -> Vec<Range<usize>> {
     let most = if gradient_bytes > LARGE_MODEL { 4 } else { 8 };
-    let count = (rows / FEWEST_ROWS).clamp(1, most);
+    let vectors = (rows * pixels + VECTORS / 2) / VECTORS;
+    let count = (rows / FEWEST_ROWS).min(vectors).clamp(1, most);
     (0..count).map(|i| rows * i / count..rows * (i + 1) / count).collect()
 }
 
@@ -74,12 +80,21 @@ mod tests {
 
     #[test]
     fn groups_cover_all_rows_once() {
-        for rows in [1, 2, 15, 16, 31, 33, 500, 12345] {
-            let groups = groups(rows, 0);
-            assert!(groups.len() <= 8);
-            let covered: Vec<usize> = groups.into_iter().flatten().collect();
-            assert_eq!(covered, (0..rows).collect::<Vec<_>>());
+        for pixels in [1, 64] {
+            for rows in [1, 2, 15, 16, 31, 33, 500, 12345] {
+                let groups = groups(rows, pixels, 0);
+                assert!(groups.len() <= 8);
+                let covered: Vec<usize> = groups.into_iter().flatten().collect();
+                assert_eq!(covered, (0..rows).collect::<Vec<_>>());
+            }
         }
+    }
+
+    #[test]
+    fn groups_are_neither_slivers_nor_few() {
+        let count = |rows, pixels, bytes| groups(rows, pixels, bytes).len();
+        assert_eq!([count(63, 1, 0), count(256, 1, 0), count(500, 1, 0)], [1, 4, 8]);
+        assert_eq!([count(32, 1024, 0), count(128, 64, 0), count(500, 1, usize::MAX)], [2, 8, 4]);
     }
 
     #[test]

@@ -154,7 +154,8 @@ impl Iteration {
         let rounding = up(up(lost * up(whole * whole)) + underflow);
         // The diagonal holds the squared norms of columns, of which one is at least 1/8.
         let exponent = normalize(&mut self.x).unwrap_or(0);
-        self.steps.push(Step { side, rounding, exponent });
+        let vanished = up(side as f64 * ETA);
+        self.steps.push(Step { rounding, vanished, exponent });
     }
 }
 

@@ -61,11 +61,36 @@ fn the_bound_survives_its_own_rounding() {
         let squares = |v: &[i64]| v.iter().map(|x| x * x).sum::<i64>() as u128;
         let exact = squares(&u) * squares(&v);
         let w: Vec<f64> = u.iter().flat_map(|a| v.iter().map(move |b| (a * b) as f64)).collect();
-        let bound = norm(&w, rows, columns);
-        // A number of 1 or more is a whole multiple of 2⁻⁵², so this is exact.
-        let scaled = (bound * (1u64 << 52) as f64) as u128;
-        assert!(scaled * scaled >= exact << 104, "{bound}² is below {exact}");
-        assert!(bound <= (exact as f64).sqrt() * (1.0 + 1e-12));
+        let single: Vec<f32> = w.iter().map(|&v| v as f32).collect();
+        let map = matrix(rows, columns);
+        for (bound, most) in [
+            (norm(&w, rows, columns), 1e-12),
+            (norm_and_direction(&w, map).0, 1e-12),
+            (norm_and_direction(&single, map).0, 1e-5),
+        ] {
+            // A number of 1 or more is a whole multiple of 2⁻⁵², so this is exact.
+            let scaled = (bound * (1u64 << 52) as f64) as u128;
+            assert!(scaled * scaled >= exact << 104, "{bound}² is below {exact}");
+            assert!(bound <= (exact as f64).sqrt() * (1.0 + most));
+        }
+    }
+}
+
+#[test]
+fn single_precision_is_certain_and_close() {
+    for (rows, columns) in [(1, 7), (16, 16), (2, 64), (50, 50), (20, 60)] {
+        let single: Vec<f32> = random(rows, columns, 3).iter().map(|&v| v as f32).collect();
+        let double: Vec<f64> = single.iter().map(|&v| v.into()).collect();
+        let map = matrix(rows, columns);
+        let (bound, direction) = norm_and_direction(&single, map);
+        let (want, want_direction) = norm_and_direction(&double, map);
+        let seen = observed(&double, rows, columns);
+        assert!(bound >= seen * (1.0 - 1e-13), "{rows}×{columns}: {bound} is below {seen}");
+        assert!((1.0..1.002).contains(&(bound / want)), "{rows}×{columns}: {bound}, not {want}");
+        let size = want_direction.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        for (got, want) in direction.iter().zip(want_direction) {
+            assert!((got - want).abs() < 1e-3 * size, "{rows}×{columns}: {got}, not {want}");
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 use super::layer::{check_hidden, window, Layer, Place};
 use super::tangents::Tangents;
 use super::weights::Weights;
-use super::{Activation, Conditioner, Differentiable, LastLayer, Linearization, NetOptions};
+use super::{
+    Activation, Conditioner, Differentiable, LastLayer, Linearization, NetOptions, Pushed,
+};
 use crate::backend::cpu::convolution::Window;
-use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
-use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::backend::cpu::elementwise::{multiply_by, multiply_each, products, unbend};
+use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
 use crate::lipschitz::{norm, up, Cell, Enclosure, Interval, MeanValue, Slopes};
 use crate::{FlowError, Result, Scalar, Shape};
@@ -258,7 +260,7 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
 }
 
 /// What [`Differentiable::linearize`] keeps of a net of this kind: for each layer its input, and
-/// for each activation its slopes and curvatures.
+/// for each activation its slopes and curvatures, which are empty where nobody will ask for them.
 mod kept {
     pub(super) const EACH: usize = 3;
     pub(super) const INPUT: usize = 0;
@@ -272,6 +274,7 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
         pass: &mut Pass<'_, E>,
         input: &[E],
         output: &mut [E],
+        twice: bool,
     ) -> Result<Linearization<E>> {
         let (last, hidden) = self.split();
         let mut kept = Vec::with_capacity(kept::EACH * hidden.len() + 1);
@@ -280,7 +283,7 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
             let mut above = pass.take(pass.rows() * layer.outputs());
             layer.apply(pass, &self.weights, &below, &mut above);
             let mut slopes = pass.take(above.len());
-            let mut curvatures = pass.take(above.len());
+            let mut curvatures = pass.take(if twice { above.len() } else { 0 });
             let bias = layer.bias(pass);
             self.activation.apply(&mut above, bias, &mut slopes, &mut curvatures);
             kept.extend([below, slopes, curvatures]);
@@ -353,6 +356,31 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
         pass.give(below);
     }
 
+    /// Keeps what the first layer read, and for each activation what came before it and after.
+    fn push_keeping(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        tangents: &[E],
+        output: &mut [E],
+    ) -> Pushed<E> {
+        let (last, hidden) = self.split();
+        let count = tangents.len() / self.layers[0].inputs();
+        let mut kept = Vec::with_capacity(2 * hidden.len() + 1);
+        let mut below = pass.take_copy(tangents);
+        for (i, layer) in hidden.iter().enumerate() {
+            let mut raw = pass.take(count * layer.outputs());
+            layer.apply(pass, &self.weights, &below, &mut raw);
+            let mut above = pass.take(raw.len());
+            let slopes = &at.kept[kept::EACH * i + kept::SLOPE];
+            products(&mut above, &raw, slopes, layer.outputs());
+            kept.extend([std::mem::replace(&mut below, above), raw]);
+        }
+        last.apply(pass, &self.weights, &below, output);
+        kept.push(below);
+        Pushed { kept }
+    }
+
     fn pull(
         &self,
         pass: &mut Pass<'_, E>,
@@ -376,63 +404,41 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
         &self,
         pass: &mut Pass<'_, E>,
         at: &Linearization<E>,
+        tangents: Pushed<E>,
         output_gradient: &[E],
-        tangents: &[E],
         cotangents: &[E],
         input_gradient: &mut [E],
     ) {
-        // Tangents through the net: for each layer what it read, and what came before the slopes.
-        let count = tangents.len() / self.layers[0].inputs();
-        let (last, hidden) = self.split();
-        let mut read: Vec<Buffer<E>> = vec![pass.take_copy(tangents)];
-        let mut raw: Vec<Buffer<E>> = Vec::with_capacity(hidden.len());
-        for (i, layer) in hidden.iter().enumerate() {
-            let mut above = pass.take(count * layer.outputs());
-            layer.apply(pass, &self.weights, &read[i], &mut above);
-            raw.push(pass.take_copy(&above));
-            multiply_each(&mut above, &at.kept[kept::EACH * i + kept::SLOPE], layer.outputs());
-            read.push(above);
-        }
-        // And back: a layer's part in ⟨w, J v⟩ is linear in both, an activation's is
-        // φ'(a)·ȧ, whose gradient by a is φ''(a)·ȧ.
+        // A layer's part in ⟨w, J v⟩ is linear in both, an activation's is φ'(a)·ȧ, whose gradient
+        // by a is φ''(a)·ȧ.
+        let mut pushed = tangents.kept;
         let mut by_value = pass.take_copy(output_gradient);
         let mut by_tangent = pass.take_copy(cotangents);
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let input = &at.kept[kept::EACH * i + kept::INPUT];
             layer.add_weight_gradient(pass, &self.weights, input, &by_value);
             layer.add_bias_gradient(pass, &by_value);
-            let tangent = read.pop().expect("one for each layer");
+            let tangent = pushed.pop().expect("one for each layer");
             layer.add_weight_gradient(pass, &self.weights, &tangent, &by_tangent);
             if i == 0 {
                 layer.apply_transposed(pass, &self.weights, &by_value, input_gradient);
                 pass.give(tangent);
                 break;
             }
+            let mut below = pass.take(input.len());
+            layer.apply_transposed(pass, &self.weights, &by_value, &mut below);
+            let mut tangent_below = tangent;
+            layer.apply_transposed(pass, &self.weights, &by_tangent, &mut tangent_below);
+            let raw = pushed.pop().expect("one for each activation");
             let (slopes, curvatures) = (
                 &at.kept[kept::EACH * (i - 1) + kept::SLOPE],
                 &at.kept[kept::EACH * (i - 1) + kept::CURVATURE],
             );
-            let mut below = pass.take(input.len());
-            layer.apply_transposed(pass, &self.weights, &by_value, &mut below);
-            multiply_by(&mut below, slopes);
-            let mut tangent_below = tangent;
-            layer.apply_transposed(pass, &self.weights, &by_tangent, &mut tangent_below);
-            let mut raw = raw.pop().expect("one for each activation");
-            multiply_by(&mut raw, &tangent_below);
-            let mut bent = pass.take_zeroed(input.len());
-            let width = layer.inputs();
-            let each = count / pass.rows();
-            for (row, raw) in bent.chunks_exact_mut(width).zip(raw.chunks_exact(width * each)) {
-                raw.chunks_exact(width).for_each(|raw| add(row, raw));
-            }
-            multiply_add(&mut below, &bent, curvatures);
-            multiply_each(&mut tangent_below, slopes, width);
-            pass.give(bent);
+            unbend(&mut below, &mut tangent_below, &raw, slopes, curvatures, layer.inputs());
             pass.give(raw);
             pass.give(std::mem::replace(&mut by_value, below));
             pass.give(std::mem::replace(&mut by_tangent, tangent_below));
         }
-        debug_assert_eq!(last.outputs() * count, cotangents.len());
         pass.give(by_value);
         pass.give(by_tangent);
     }

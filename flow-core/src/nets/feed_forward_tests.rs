@@ -390,7 +390,7 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
             (numbers(rows * outputs, 4), numbers(rows * count * outputs, 5));
         let pushed = with(&state, rows, |pass| {
             let mut output = vec![f64::NAN; rows * outputs];
-            let at = net.linearize(pass, &input, &mut output).unwrap();
+            let at = net.linearize(pass, &input, &mut output, false).unwrap();
             let mut pushed = vec![f64::NAN; rows * count * outputs];
             net.push(pass, &at, &tangents, &mut pushed);
             let mut pulled = vec![f64::NAN; rows * count * inputs];
@@ -407,7 +407,7 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
             prepare(&net, &mut state);
             with(&state, rows, |pass| {
                 let mut output = vec![0.0; rows * outputs];
-                let at = net.linearize(pass, input, &mut output).unwrap();
+                let at = net.linearize(pass, input, &mut output, false).unwrap();
                 let mut pushed = vec![0.0; rows * count * outputs];
                 net.push(pass, &at, &tangents, &mut pushed);
                 let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -438,9 +438,12 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
         gradients.derived.resize(state.derived.len(), 0.0);
         let mut pass = Pass::new(rows, &state, &[], &mut workspace, &mut gradients);
         let mut output = vec![0.0; rows * outputs];
-        let at = net.linearize(&mut pass, &input, &mut output).unwrap();
+        let at = net.linearize(&mut pass, &input, &mut output, true).unwrap();
         let mut by_input = vec![f64::NAN; input.len()];
-        net.gradient(&mut pass, &at, &by_output, &tangents, &cotangents, &mut by_input);
+        let mut again = vec![f64::NAN; cotangents.len()];
+        let kept = net.push_keeping(&mut pass, &at, &tangents, &mut again);
+        assert_eq!(again, pushed.1);
+        net.gradient(&mut pass, &at, kept, &by_output, &cotangents, &mut by_input);
         at.release(&mut pass);
         net.finish(&state, &gradients.derived, &mut gradients.parameters).unwrap();
         let slope = |at: &dyn Fn(f64) -> f64| (at(1e-5) - at(-1e-5)) / 2e-5;

@@ -128,29 +128,6 @@ impl Layer {
         pass.give(patches);
     }
 
-    /// [`apply`](Self::apply) for more inputs than outputs: each pixel times all taps, which are then
-    /// added up around it.
-    fn scatter<E: Scalar>(
-        &self,
-        pass: &mut Pass<'_, E>,
-        weights: &Weights,
-        input: &[E],
-        output: &mut [E],
-    ) {
-        let (window, wide) = (self.map.window, self.map.outputs * self.map.window.taps());
-        let turned = self.turned(pass, weights).expect("kept where a layer scatters");
-        let weight = Matrix::new(&turned, self.map.inputs, wide);
-        let mut taps = pass.take(window.pixels() * wide);
-        output.fill(E::zero());
-        let images = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
-        for (image, out) in images {
-            let image = Matrix::new(image, window.pixels(), self.map.inputs);
-            multiply(&mut taps, Into::Replace, image, weight);
-            window.add_patches(&taps, out);
-        }
-        pass.give(taps);
-    }
-
     /// The weight in f64, and what it does.
     pub(crate) fn linear_map<E: Scalar>(
         &self,
@@ -295,19 +272,11 @@ impl Layer {
             let output = Matrix::new(output, pixels, self.map.outputs);
             return multiply(input, Into::Replace, output, weight);
         }
+        if self.map.scatters() {
+            return self.scatter_transposed(pass, weights, output, input);
+        }
         let (pixels, images) = (window.pixels(), output.chunks_exact(self.outputs()));
         let images = input.chunks_exact_mut(self.inputs()).zip(images);
-        if self.map.scatters() {
-            let turned = self.turned(pass, weights).expect("kept where a layer scatters");
-            let wide = self.map.outputs * window.taps();
-            let weight = Matrix::new(&turned, self.map.inputs, wide).t();
-            let mut taps = pass.take(pixels * wide);
-            for (image, out) in images {
-                window.patches(out, &mut taps);
-                multiply(image, Into::Replace, Matrix::new(&taps, pixels, wide), weight);
-            }
-            return pass.give(taps);
-        }
         let mut patches = pass.take(pixels * self.map.inputs * window.taps());
         for (image, out) in images {
             image.fill(E::zero());
@@ -337,27 +306,11 @@ impl Layer {
             let by_weight = weights.gradient(pass, self.weight);
             return multiply(by_weight, Into::Add, by_output, Matrix::new(input, pixels, inputs));
         }
-        let (pixels, taps) = (window.pixels(), window.taps());
-        let images = input.chunks_exact(self.inputs()).zip(gradient.chunks_exact(self.outputs()));
         if self.map.scatters() {
-            // By all taps of an output, the last first.
-            let wide = taps * outputs;
-            let mut patches = pass.take(pixels * wide);
-            let mut by_taps = pass.take_zeroed(wide * inputs);
-            for (image, by_output) in images {
-                window.patches(by_output, &mut patches);
-                let by_output = Matrix::new(&patches, pixels, wide).t();
-                multiply(&mut by_taps, Into::Add, by_output, Matrix::new(image, pixels, inputs));
-            }
-            let by_weight = weights.gradient(pass, self.weight);
-            for (k, by_tap) in by_taps.chunks_exact(inputs).enumerate() {
-                let at = k % outputs * taps + taps - 1 - k / outputs;
-                add(&mut by_weight[at * inputs..][..inputs], by_tap);
-            }
-            pass.give(by_taps);
-            return pass.give(patches);
+            return self.scatter_weight_gradient(pass, weights, input, gradient);
         }
-        let columns = inputs * taps;
+        let (pixels, columns) = (window.pixels(), inputs * window.taps());
+        let images = input.chunks_exact(self.inputs()).zip(gradient.chunks_exact(self.outputs()));
         let mut patches = pass.take(pixels * columns);
         for (image, by_output) in images {
             window.patches(image, &mut patches);
@@ -376,6 +329,9 @@ impl Layer {
         }
     }
 }
+
+#[path = "layer_scatter.rs"]
+mod scatter;
 
 #[cfg(feature = "cuda")]
 #[path = "layer_lowering.rs"]

@@ -164,16 +164,27 @@ pub trait Conditioner<E: Scalar>: Send + Sync + 'static {
 /// Tangents and cotangents come in the same number for each row: `rows × count × inputs` and
 /// `rows × count × outputs` numbers.
 pub trait Differentiable<E: Scalar>: Conditioner<E> {
-    /// Evaluates the net on `pass.rows()` rows, and keeps what the other functions need.
+    /// Evaluates the net on `pass.rows()` rows, and keeps what the other functions need: where
+    /// `twice`, also for [`gradient`](Self::gradient).
     fn linearize(
         &self,
         pass: &mut Pass<'_, E>,
         input: &[E],
         output: &mut [E],
+        twice: bool,
     ) -> Result<Linearization<E>>;
 
     /// `output = J·tangent` for each.
     fn push(&self, pass: &mut Pass<'_, E>, at: &Linearization<E>, tangents: &[E], output: &mut [E]);
+
+    /// As [`push`](Self::push), and keeps what [`gradient`](Self::gradient) needs of the tangents.
+    fn push_keeping(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        tangents: &[E],
+        output: &mut [E],
+    ) -> Pushed<E>;
 
     /// `input = Jᵀ·cotangent` for each.
     fn pull(
@@ -184,15 +195,15 @@ pub trait Differentiable<E: Scalar>: Conditioner<E> {
         input: &mut [E],
     );
 
-    /// The gradient of `⟨output_gradient, output⟩ + Σ ⟨cotangent, J·tangent⟩` with fixed tangents
-    /// and cotangents: that by the input overwrites `input_gradient`, those of parameters are added
-    /// to the pass.
+    /// The gradient of `⟨output_gradient, output⟩ + Σ ⟨cotangent, J·tangent⟩` with fixed tangents,
+    /// which were pushed before, and cotangents: that by the input overwrites `input_gradient`, those
+    /// of parameters are added to the pass.
     fn gradient(
         &self,
         pass: &mut Pass<'_, E>,
         at: &Linearization<E>,
+        tangents: Pushed<E>,
         output_gradient: &[E],
-        tangents: &[E],
         cotangents: &[E],
         input_gradient: &mut [E],
     );
@@ -282,9 +293,59 @@ pub struct Linearization<E> {
     kept: Vec<Buffer<E>>,
 }
 
+/// What [`Differentiable::push_keeping`] keeps. [`Differentiable::gradient`] uses it up, or
+/// [`release`](Self::release) gives it back.
+#[derive(Debug)]
+pub struct Pushed<E> {
+    kept: Vec<Buffer<E>>,
+}
+
 impl<E: Scalar> Linearization<E> {
     /// Gives the memory back to the pass.
     pub fn release(self, pass: &mut Pass<'_, E>) {
         self.kept.into_iter().for_each(|buffer| pass.give(buffer));
     }
+
+    /// Keeps it for the block's product, until the matching [`restore`](Self::restore).
+    pub fn save(self, pass: &mut Pass<'_, E>) {
+        save_all(pass, self.kept);
+    }
+
+    /// What was saved last.
+    pub fn restore(pass: &mut Pass<'_, E>) -> Self {
+        Self { kept: restore_all(pass) }
+    }
+}
+
+impl<E: Scalar> Pushed<E> {
+    /// Gives the memory back to the pass.
+    pub fn release(self, pass: &mut Pass<'_, E>) {
+        self.kept.into_iter().for_each(|buffer| pass.give(buffer));
+    }
+
+    /// Keeps it for the block's product, until the matching [`restore`](Self::restore).
+    pub fn save(self, pass: &mut Pass<'_, E>) {
+        save_all(pass, self.kept);
+    }
+
+    /// What was saved last.
+    pub fn restore(pass: &mut Pass<'_, E>) -> Self {
+        Self { kept: restore_all(pass) }
+    }
+}
+
+/// Saves buffers, and above them how many they are.
+fn save_all<E: Scalar>(pass: &mut Pass<'_, E>, buffers: Vec<Buffer<E>>) {
+    let mut count = pass.take(1);
+    count[0] = E::of(buffers.len() as f64);
+    buffers.into_iter().for_each(|buffer| pass.save(buffer));
+    pass.save(count);
+}
+
+fn restore_all<E: Scalar>(pass: &mut Pass<'_, E>) -> Vec<Buffer<E>> {
+    let count = pass.restore();
+    let mut buffers: Vec<_> = (0..count[0].as_f64() as usize).map(|_| pass.restore()).collect();
+    pass.give(count);
+    buffers.reverse();
+    buffers
 }

@@ -282,7 +282,7 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
             let (mut workspace, mut none) = (Workspace::default(), Gradients::default());
             let mut pass = Pass::new(rows, state, &[], &mut workspace, &mut none);
             let mut output = vec![f64::NAN; rows * outputs];
-            let at = net.linearize(&mut pass, input, &mut output).unwrap();
+            let at = net.linearize(&mut pass, input, &mut output, false).unwrap();
             let mut pushed = vec![f64::NAN; cotangents.len()];
             net.push(&mut pass, &at, &tangents, &mut pushed);
             let mut pulled = vec![f64::NAN; tangents.len()];
@@ -315,9 +315,12 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
         gradients.parameters.resize(state.values.parameters.len(), 0.0);
         gradients.derived.resize(state.derived.len(), 0.0);
         let mut pass = Pass::new(rows, state, &[], &mut workspace, &mut gradients);
-        let at = net.linearize(&mut pass, &input, &mut vec![0.0; rows * outputs]).unwrap();
+        let at = net.linearize(&mut pass, &input, &mut vec![0.0; rows * outputs], true).unwrap();
         let mut by_input = vec![f64::NAN; input.len()];
-        net.gradient(&mut pass, &at, &by_output, &tangents, &cotangents, &mut by_input);
+        let mut again = vec![f64::NAN; cotangents.len()];
+        let kept = net.push_keeping(&mut pass, &at, &tangents, &mut again);
+        assert_eq!(again, pushed);
+        net.gradient(&mut pass, &at, kept, &by_output, &cotangents, &mut by_input);
         at.release(&mut pass);
         net.finish(state, &gradients.derived, &mut gradients.parameters).unwrap();
         check_slopes(&made, &input, (by_input, gradients.parameters), |state, input| {
@@ -334,7 +337,7 @@ fn attention_has_no_bound_and_no_jacobian() {
     assert_eq!(Conditioner::<f64>::lipschitz(&with), f64::INFINITY);
     let (mut workspace, mut none) = (Workspace::default(), Gradients::default());
     let mut pass = Pass::new(1, &state, &[], &mut workspace, &mut none);
-    let error = with.linearize(&mut pass, &[0.0; 18], &mut [0.0; 12]).unwrap_err();
+    let error = with.linearize(&mut pass, &[0.0; 18], &mut [0.0; 12], false).unwrap_err();
     assert!(error.to_string().contains("attention is true"), "{error}");
     assert!(Conditioner::<f64>::is_lipschitz(&net(image(), false, RANDOM).0));
 }

@@ -99,7 +99,7 @@ impl Spline {
             flow_kernels::ln(slopes);
             for (k, &log_slope) in slopes.iter().enumerate() {
                 let row = (part * SIDE_BY_SIDE + k) / features;
-                log_det[row] = log_det[row] + sign * log_slope;
+                log_det[row] += sign * log_slope;
             }
         }
     }

@@ -35,10 +35,45 @@ pub(crate) fn multiply_each<E: Scalar>(values: &mut [E], factors: &[E], width: u
     }
 }
 
-/// `into += a · b`, number by number.
-pub(crate) fn multiply_add<E: Scalar>(into: &mut [E], a: &[E], b: &[E]) {
-    for ((into, &a), &b) in into.iter_mut().zip(a).zip(b) {
-        *into += a * b;
+/// `into = v · factor`, as [`multiply_each`] pairs values and factors.
+pub(crate) fn products<E: Scalar>(into: &mut [E], values: &[E], factors: &[E], width: usize) {
+    let each = values.len() / (factors.len() / width);
+    let values = into.chunks_exact_mut(each).zip(values.chunks_exact(each));
+    for ((into, values), factors) in values.zip(factors.chunks_exact(width)) {
+        for (into, values) in into.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
+            into.iter_mut().zip(values).zip(factors).for_each(|((to, &v), &by)| *to = v * by);
+        }
+    }
+}
+
+/// Carries gradients back through an activation, on vectors of `width` numbers: `values` by its value
+/// to that by what it read, and `tangents`, as many for each vector, by what it made of the tangents
+/// `raw` to that by those. A tangent's part `t·φ'(a)·ȧ` has the gradient `t·φ''(a)·ȧ` by a.
+pub(crate) fn unbend<E: Scalar>(
+    values: &mut [E],
+    tangents: &mut [E],
+    raw: &[E],
+    slopes: &[E],
+    curvatures: &[E],
+    width: usize,
+) {
+    let each = width * (tangents.len() / values.len());
+    let points = slopes.chunks_exact(width).zip(curvatures.chunks_exact(width));
+    let tangents = tangents.chunks_exact_mut(each).zip(raw.chunks_exact(each));
+    for ((value, tangents), (slopes, curvatures)) in
+        values.chunks_exact_mut(width).zip(tangents).zip(points)
+    {
+        multiply_by(value, slopes);
+        let (tangents, raw) = tangents;
+        for (tangent, raw) in tangents.chunks_exact_mut(width).zip(raw.chunks_exact(width)) {
+            let points = slopes.iter().zip(curvatures);
+            for (((value, t), &raw), (&slope, &curvature)) in
+                value.iter_mut().zip(tangent).zip(raw).zip(points)
+            {
+                *value += *t * raw * curvature;
+                *t *= slope;
+            }
+        }
     }
 }
 

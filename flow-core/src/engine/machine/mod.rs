@@ -213,7 +213,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     fn groups(&self, rows: usize) -> Vec<Range<usize>> {
         let State { values, derived, .. } = &*self.state;
         let numbers = values.parameters.len() + derived.len();
-        batch::groups(rows, numbers * std::mem::size_of::<E>())
+        batch::groups(rows, A::Event::SHAPE.pixels(), numbers * std::mem::size_of::<E>())
     }
 
     /// The rows `range` of a context, which may be empty.

@@ -1,9 +1,9 @@
 //! The Jacobian of a residual net.
 
 use super::ResNet;
-use crate::backend::cpu::elementwise::{add, multiply_add, multiply_by, multiply_each};
+use crate::backend::cpu::elementwise::{add, multiply_each, products, unbend};
 use crate::engine::{Buffer, Pass};
-use crate::nets::{Differentiable, Linearization};
+use crate::nets::{Differentiable, Linearization, Pushed};
 use crate::{FlowError, Result, Scalar};
 
 /// One activation as [`Differentiable::linearize`] keeps it: after the net's input, and before the
@@ -13,6 +13,9 @@ struct Bend<'a, E> {
     slopes: &'a [E],
     curvatures: &'a [E],
 }
+
+/// Buffers that a block keeps of tangents.
+const PUSHED: usize = 4;
 
 impl<'a, E: Scalar> Bend<'a, E> {
     const BUFFERS: usize = 3;
@@ -29,34 +32,10 @@ impl<'a, E: Scalar> Bend<'a, E> {
     }
 
     /// Carries gradients back through the activation: `by_value` from its value to what it read,
-    /// `by_tangent` likewise for tangents. With `raw`, the tangents that it read, `by_value` gets
-    /// the share of `by_tangent · φ'(a)·ȧ`, which is `φ''(a)·ȧ · by_tangent`. Uses `raw` up.
-    fn back(
-        &self,
-        pass: &mut Pass<'_, E>,
-        by_value: &mut [E],
-        by_tangent: &mut [E],
-        mut raw: Buffer<E>,
-    ) {
-        let width = by_value.len() / pass.rows();
-        let each = raw.len() / by_value.len();
-        multiply_by(&mut raw, by_tangent);
-        let mut bent = pass.take_zeroed(by_value.len());
-        for (row, raw) in bent.chunks_exact_mut(width).zip(raw.chunks_exact(width * each)) {
-            raw.chunks_exact(width).for_each(|raw| add(row, raw));
-        }
-        multiply_by(by_value, self.slopes);
-        multiply_add(by_value, &bent, self.curvatures);
-        multiply_each(by_tangent, self.slopes, width);
-        pass.give(bent);
-        pass.give(raw);
+    /// `by_tangent` likewise for tangents, of which it read `raw`.
+    fn back(&self, by_value: &mut [E], by_tangent: &mut [E], raw: &[E], width: usize) {
+        unbend(by_value, by_tangent, raw, self.slopes, self.curvatures, width);
     }
-}
-
-/// A block's tangents: what each activation read, and what each layer read.
-struct Tangents<E> {
-    raw: [Buffer<E>; 2],
-    read: [Buffer<E>; 2],
 }
 
 impl<E: Scalar> Differentiable<E> for ResNet {
@@ -65,6 +44,7 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         pass: &mut Pass<'_, E>,
         input: &[E],
         output: &mut [E],
+        twice: bool,
     ) -> Result<Linearization<E>> {
         if self.blocks.iter().any(|block| block.attention.is_some()) {
             let expected = "false in a block that uses the Jacobian of its net";
@@ -77,8 +57,8 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         self.initial.apply_with_bias(pass, weights, input, &mut sum);
         for block in &self.blocks {
             let outer = pass.take_copy(&sum);
-            let inner = self.bend(pass, &mut kept, outer, &block.first);
-            let branch = self.bend(pass, &mut kept, inner, &block.second);
+            let inner = self.bend(pass, &mut kept, outer, &block.first, twice);
+            let branch = self.bend(pass, &mut kept, inner, &block.second, twice);
             add(&mut sum, &branch);
             pass.give(branch);
         }
@@ -114,6 +94,39 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         pass.give(sum);
     }
 
+    /// Keeps what the first layer read, for each block what its first activation read, what the first
+    /// layer behind it read and made, and what the second one read; and what the last layer read.
+    fn push_keeping(
+        &self,
+        pass: &mut Pass<'_, E>,
+        at: &Linearization<E>,
+        tangents: &[E],
+        output: &mut [E],
+    ) -> Pushed<E> {
+        let (weights, width) = (&self.weights, self.initial.outputs());
+        let count = tangents.len() / self.initial.inputs();
+        let mut kept = Vec::with_capacity(2 + PUSHED * self.blocks.len());
+        kept.push(pass.take_copy(tangents));
+        let mut sum = pass.take(count * width);
+        self.initial.apply(pass, weights, tangents, &mut sum);
+        for (i, block) in self.blocks.iter().enumerate() {
+            let [first, second] = Bend::both(at, i);
+            let mut outer = pass.take(sum.len());
+            products(&mut outer, &sum, first.slopes, width);
+            let mut raw = pass.take(sum.len());
+            block.first.apply(pass, weights, &outer, &mut raw);
+            let mut inner = pass.take(sum.len());
+            products(&mut inner, &raw, second.slopes, width);
+            let mut branch = pass.take(sum.len());
+            block.second.apply(pass, weights, &inner, &mut branch);
+            add(&mut branch, &sum);
+            kept.extend([std::mem::replace(&mut sum, branch), outer, raw, inner]);
+        }
+        self.last.apply(pass, weights, &sum, output);
+        kept.push(sum);
+        Pushed { kept }
+    }
+
     fn pull(
         &self,
         pass: &mut Pass<'_, E>,
@@ -142,54 +155,36 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         &self,
         pass: &mut Pass<'_, E>,
         at: &Linearization<E>,
+        tangents: Pushed<E>,
         output_gradient: &[E],
-        tangents: &[E],
         cotangents: &[E],
         input_gradient: &mut [E],
     ) {
+        // A layer's part in ⟨w, J v⟩ is linear in both.
         let (weights, width) = (&self.weights, self.initial.outputs());
-        let count = tangents.len() / self.initial.inputs();
-        // Tangents through the net, and back: a layer's part in ⟨w, J v⟩ is linear in both.
-        let mut sum = pass.take(count * width);
-        self.initial.apply(pass, weights, tangents, &mut sum);
-        let mut each = Vec::with_capacity(self.blocks.len());
-        for (i, block) in self.blocks.iter().enumerate() {
-            let [first, second] = Bend::both(at, i);
-            let mut outer = pass.take_copy(&sum);
-            multiply_each(&mut outer, first.slopes, width);
-            let mut raw = pass.take(sum.len());
-            block.first.apply(pass, weights, &outer, &mut raw);
-            let mut inner = pass.take_copy(&raw);
-            multiply_each(&mut inner, second.slopes, width);
-            let mut branch = pass.take(sum.len());
-            block.second.apply(pass, weights, &inner, &mut branch);
-            add(&mut branch, &sum);
-            let raw = [std::mem::replace(&mut sum, branch), raw];
-            each.push(Tangents { raw, read: [outer, inner] });
-        }
-
+        let mut pushed = tangents.kept;
+        let mut pop = || pushed.pop().expect("what was kept of the tangents");
         let values = at.kept.last().expect("the input of the last layer");
         self.last.add_weight_gradient(pass, weights, values, output_gradient);
         self.last.add_bias_gradient(pass, output_gradient);
-        self.last.add_weight_gradient(pass, weights, &sum, cotangents);
-        let mut by_tangent = sum;
+        let mut by_tangent = pop();
+        self.last.add_weight_gradient(pass, weights, &by_tangent, cotangents);
         self.last.apply_transposed(pass, weights, cotangents, &mut by_tangent);
         let mut by_value = pass.take(values.len());
         self.last.apply_transposed(pass, weights, output_gradient, &mut by_value);
-        for ((i, block), tangents) in
-            self.blocks.iter().enumerate().rev().zip(each.into_iter().rev())
-        {
+        for (i, block) in self.blocks.iter().enumerate().rev() {
             let (mut value, mut tangent) = (pass.take_copy(&by_value), pass.take_copy(&by_tangent));
             let layers = [&block.first, &block.second].into_iter().zip(Bend::both(at, i));
-            let kept = tangents.raw.into_iter().zip(tangents.read);
-            for ((layer, bend), (raw, read)) in layers.zip(kept).rev() {
+            for (layer, bend) in layers.rev() {
+                let (read, raw) = (pop(), pop());
                 layer.add_weight_gradient(pass, weights, bend.values, &value);
                 layer.add_bias_gradient(pass, &value);
                 layer.add_weight_gradient(pass, weights, &read, &tangent);
                 let (mut below, mut tangent_below) = (pass.take(value.len()), read);
                 layer.apply_transposed(pass, weights, &value, &mut below);
                 layer.apply_transposed(pass, weights, &tangent, &mut tangent_below);
-                bend.back(pass, &mut below, &mut tangent_below, raw);
+                bend.back(&mut below, &mut tangent_below, &raw, width);
+                pass.give(raw);
                 pass.give(std::mem::replace(&mut value, below));
                 pass.give(std::mem::replace(&mut tangent, tangent_below));
             }
@@ -200,10 +195,10 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         }
         self.initial.add_weight_gradient(pass, weights, &at.kept[0], &by_value);
         self.initial.add_bias_gradient(pass, &by_value);
-        self.initial.add_weight_gradient(pass, weights, tangents, &by_tangent);
+        let first = pop();
+        self.initial.add_weight_gradient(pass, weights, &first, &by_tangent);
         self.initial.apply_transposed(pass, weights, &by_value, input_gradient);
-        pass.give(by_value);
-        pass.give(by_tangent);
+        [first, by_value, by_tangent].into_iter().for_each(|buffer| pass.give(buffer));
     }
 }
 
@@ -215,8 +210,10 @@ impl ResNet {
         kept: &mut Vec<Buffer<E>>,
         mut values: Buffer<E>,
         layer: &super::Layer,
+        twice: bool,
     ) -> Buffer<E> {
-        let (mut slopes, mut curvatures) = (pass.take(values.len()), pass.take(values.len()));
+        let mut slopes = pass.take(values.len());
+        let mut curvatures = pass.take(if twice { values.len() } else { 0 });
         self.activation.apply(&mut values, &[], &mut slopes, &mut curvatures);
         let mut above = pass.take(values.len());
         layer.apply_with_bias(pass, &self.weights, &values, &mut above);
