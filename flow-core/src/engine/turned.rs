@@ -135,7 +135,11 @@ mod tests {
         let change = |numbers: &mut [f64]| numbers.iter_mut().for_each(|v| *v = 0.5 * *v + 0.1);
         machine.step(change).unwrap();
         follows(&machine, "after a step");
-        machine.change(|values| Ok(change(&mut values.parameters))).unwrap();
+        let changed = machine.change(|values| {
+            change(&mut values.parameters);
+            Ok(())
+        });
+        changed.unwrap();
         follows(&machine, "after a change");
         let failed = machine.change(|values| {
             change(&mut values.parameters);
