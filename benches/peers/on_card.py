@@ -25,8 +25,8 @@ from table import Table
 
 # What each server needs, and how its library says that it sees a card.
 NEEDS = {
-    "torch": "import numpy, torch; assert torch.cuda.is_available(), 'PyTorch sees no card'",
-    "jax": "import numpy, optax, jax; assert jax.default_backend() == 'gpu', 'JAX sees no card'",
+    "torch": "import torch, numpy; assert torch.cuda.is_available(), 'PyTorch sees no card'",
+    "jax": "import jax, optax, numpy; assert jax.default_backend() == 'gpu', 'JAX sees no card'",
 }
 # Of both on one card; JAX would take most of its memory at its start.
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONDONTWRITEBYTECODE": "1"}

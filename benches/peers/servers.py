@@ -66,7 +66,7 @@ class Server:
         def pin():
             os.sched_setaffinity(0, processors)
 
-        self.name, self.log = name, log.name
+        self.name, self.log = name, log.name if log else "what was printed above"
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -84,7 +84,7 @@ class Server:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} ended; its last words are in {self.log}")
+            raise RuntimeError(f"{self.name} ended; its last words: {self.log}")
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name}: {answer['error']}")

@@ -1,6 +1,7 @@
 //! Flows on a GPU, which is the emulated one unless the environment says otherwise: what a user calls, and training against the CPU's.
 
 use dfdx::prelude::{AsArray, Cpu, HasShape, TensorFrom, TensorFromVec};
+use flow_core::cuda::OnDevice;
 use flow_core::prelude::*;
 use flow_core::train::{AdamW, Clip};
 use flow_core::{Architecture, Block, Builder, Component, Flow, Pass, Site};
@@ -160,11 +161,20 @@ fn weights<A: Architecture<f32>>(flow: &Flow<A, f32>) -> Vec<f32> {
 
 /// Trains a flow here and there on the same batches, and compares losses and weights. Gradients near
 /// zero have any sign, which a large epsilon keeps from mattering.
-fn check_training<A: Architecture<f32>>(mut flow: Flow<A, f32>, rows: &Rows<f32>) {
+fn check_training<A: Architecture<f32>>(flow: Flow<A, f32>, rows: &Rows<f32>) {
+    check_training_in(Memory::Stored, flow, rows);
+}
+
+fn check_training_in<A: Architecture<f32>>(
+    memory: Memory,
+    mut flow: Flow<A, f32>,
+    rows: &Rows<f32>,
+) {
     let Some(gpu) = gpu() else { return };
     let (steps, batch) = (7, 10);
     let rule = AdamW { learning_rate: 0.02, epsilon: 1e-3, weight_decay: 0.1, ..AdamW::default() };
-    let mut on_gpu = flow.on(gpu.clone()).expect("a flow that runs on a GPU");
+    let on_gpu = flow.on(gpu.clone()).expect("a flow that runs on a GPU");
+    let mut on_gpu = on_gpu.memory(memory).expect("a memory of a GPU");
     let clip = Clip::Norm(0.8);
     let mut training = on_gpu.train(rule, Some(clip), rows, batch, 3).expect("a training");
     let mut losses = Vec::new();
@@ -324,6 +334,43 @@ fn estimators_draw_what_they_draw_on_the_cpu() {
     let elsewhere = other.gradients(true, &x, &context, &x, &context).unwrap();
     assert!(found.input.iter().all(|v| v.is_finite()) && found != elsewhere);
     check_training((*flow).clone(), &rows);
+}
+
+#[test]
+fn blocks_that_run_again_give_the_same_gradients() {
+    fn check<A: Architecture<f32>>(flow: &Flow<A, f32>, gpu: Chosen, width: usize, context: usize) {
+        let rows = 11;
+        let (x, context) = (numbers("x", rows * width), numbers("context", rows * context));
+        let (cotangent, by_log_det) = (numbers("cotangent", x.len()), numbers("by", rows));
+        let stored = flow.on(gpu.clone()).unwrap();
+        let again = flow.on(gpu).unwrap().memory(Memory::Recomputed).unwrap();
+        for backwards in [false, true] {
+            let of = |on: &OnDevice<A, Chosen>| {
+                let passed = on.map_rows(backwards, &x, &context).unwrap();
+                (passed, on.gradients(backwards, &x, &context, &cotangent, &by_log_det).unwrap())
+            };
+            assert_eq!(of(&again), of(&stored));
+        }
+    }
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    check(&Plain::<f32>::build(&cpu, 1).unwrap(), gpu.clone(), 3, 0);
+    check(&Sequence::<f32>::build(&cpu, 1).unwrap(), gpu.clone(), 3, 0);
+    check(&Rotations::<f32>::build(&cpu, 1).unwrap(), gpu.clone(), 4, 2);
+    check(&Estimated::<f32>::build(&cpu, 1).unwrap(), gpu.clone(), 3, 1);
+    let mut solved = Solved::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut solved, 0.5);
+    check(&solved, gpu.clone(), 2, 0);
+    let rows = Rows::new(numbers("x", 2 * 24), 2).unwrap();
+    check_training_in(Memory::Recomputed, (*solved).clone(), &rows);
+    let mut images = Images::<f32>::build(&cpu, 1).unwrap();
+    let rows = Rows::new(numbers("x", 16 * 21), 16).unwrap();
+    images.initialize(rows.x::<Image<1, 4, 4>>().unwrap()).unwrap();
+    check(&images, gpu.clone(), 16, 0);
+    check_training_in(Memory::Recomputed, (*images).clone(), &rows);
+
+    let plain = Plain::<f32>::build(&cpu, 1).unwrap().on(gpu).unwrap();
+    let error = plain.memory(Memory::Inverted).err().map(|error| error.to_string());
+    assert!(error.is_some_and(|e| e.contains("expected Memory::Stored or Memory::Recomputed")));
 }
 
 #[test]

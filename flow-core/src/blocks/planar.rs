@@ -141,6 +141,19 @@ impl<E: Scalar> Block<E> for Planar {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        if backwards {
+            no_inverse("planar", &self.path)?;
+        }
+        Ok(self.record(to, entries))
+    }
+
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("planar", &self.path)
     }
@@ -244,6 +257,10 @@ impl<E: Scalar> Block<E> for Planar {
         FORWARD_ONLY
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "planar_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

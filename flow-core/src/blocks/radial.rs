@@ -200,6 +200,19 @@ impl<E: Scalar> Block<E> for Radial {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        if backwards {
+            no_inverse("radial", &self.path)?;
+        }
+        Ok(self.record(to, entries))
+    }
+
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("radial", &self.path)
     }
@@ -307,6 +320,10 @@ impl<E: Scalar> Block<E> for Radial {
         FORWARD_ONLY
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "radial_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "radial_tests.rs"]

@@ -121,6 +121,19 @@ impl<E: Scalar> Block<E> for Sylvester {
         Ok(())
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        entries: &mut [usize],
+        backwards: bool,
+    ) -> Result<Vec<flow_cuda::Op>> {
+        if backwards {
+            no_inverse("sylvester", &self.path)?;
+        }
+        Ok(self.record(to, entries))
+    }
+
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("sylvester", &self.path)
     }
@@ -232,6 +245,10 @@ impl<E: Scalar> Block<E> for Sylvester {
         FORWARD_ONLY
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "sylvester_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 #[path = "sylvester_tests.rs"]

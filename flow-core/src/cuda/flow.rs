@@ -11,7 +11,9 @@ use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::training::Update;
 use crate::engine::{check, read, Direction, Machine};
-use crate::{Architecture, Context, Event, Flow, FlowError, Invertible, Noise, Result, Vector};
+use crate::{
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Vector,
+};
 
 type Batch<V, N> = Tensor<<V as Event>::Batch<N>, f32, Cpu>;
 type Row<N> = Tensor<(N,), f32, Cpu>;
@@ -22,6 +24,7 @@ pub struct OnDevice<A: Architecture<f32>, D: Device> {
     pub(super) store: Arc<Mutex<Store<D>>>,
     pub(super) trainable: Vec<std::ops::Range<usize>>,
     pub(super) update: Option<Update>,
+    memory: Memory,
     #[cfg(feature = "dfdx-cuda")]
     pub(super) last_error: Arc<Mutex<Option<FlowError>>>,
 }
@@ -45,7 +48,7 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     /// device reports, such as too little memory. A block that is not initialised.
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().clone();
-        record(&machine, Direction::Forward, 1, (false, false), None)?;
+        record(&machine, Direction::Forward, 1, (false, false), Memory::Stored, None)?;
         let store = Arc::new(Mutex::new(Store::new(device, machine.state())?));
         let trainable = self.trainable().to_vec();
         Ok(OnDevice {
@@ -53,6 +56,7 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
             store,
             trainable,
             update: None,
+            memory: Memory::Stored,
             #[cfg(feature = "dfdx-cuda")]
             last_error: Arc::default(),
         })
@@ -60,6 +64,21 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
 }
 
 impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
+    /// What passes keep for their gradients: with [`Memory::Recomputed`] each block's input alone, and
+    /// the block runs again before its product.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`] for [`Memory::Inverted`], which is for the CPU.
+    pub fn memory(mut self, memory: Memory) -> Result<Self> {
+        if !matches!(memory, Memory::Stored | Memory::Recomputed) {
+            let expected = "Memory::Stored or Memory::Recomputed on a GPU";
+            return Err(FlowError::option("memory", format!("{memory:?}"), expected));
+        }
+        self.memory = memory;
+        self.lock().forget();
+        Ok(self)
+    }
+
     /// Data to latents: `(z, log |det ∂z/∂x|)`.
     ///
     /// # Errors
@@ -325,7 +344,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let key = Key { direction, rows, keeping, drawing };
         let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
         store.prepare(key, self.machine.noise().key(), || {
-            record(&self.machine, direction, rows, (keeping, drawing), update)
+            record(&self.machine, direction, rows, (keeping, drawing), self.memory, update)
         })?;
         job(&mut store, key)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flow_cuda::kernels::affine::Moved;
 use flow_cuda::kernels::noise::STREAM;
 use flow_cuda::kernels::rows::{
-    accumulate, add_column_products, add_repeated, add_total, fill, Rows, Vectors,
+    accumulate, add_column_products, add_repeated, add_total, fill, scaled_copy, Rows, Vectors,
 };
 use flow_cuda::{Area, Op, Recording, Slot, Table};
 
@@ -31,6 +31,8 @@ pub struct Lowering<E> {
     products: Vec<Vec<Op>>,
     weights: WeightOps,
     pub(super) stuck: Vec<Stuck>,
+    /// Where blocks are run again before their product: a place for the log-determinants of that.
+    again: Option<Slot>,
 }
 
 /// What was recorded.
@@ -124,7 +126,14 @@ impl<E: Scalar> Lowering<E> {
             products: Vec::new(),
             weights: WeightOps::default(),
             stuck: Vec::new(),
+            again: None,
         }
+    }
+
+    /// Keeps nothing of a block but its input, and runs it again before its product.
+    pub(crate) fn recomputing(mut self) -> Self {
+        self.again = self.keeping.then(|| self.recording.frame(self.rows));
+        self
     }
 
     /// Records one block. `x` holds the places of its numbers.
@@ -137,7 +146,10 @@ impl<E: Scalar> Lowering<E> {
     ) -> Result<()> {
         self.leaf = leaf;
         let mut entries: Vec<usize> = x.iter().map(|v| v.as_f64() as usize).collect();
-        let product = block.lower(self, &mut entries, backwards)?;
+        let product = match self.again {
+            Some(log_det) => self.leaf_again(block, &mut entries, backwards, log_det)?,
+            None => block.lower(self, &mut entries, backwards)?,
+        };
         x.iter_mut().zip(entries).for_each(|(v, entry)| *v = E::of(entry as f64));
         self.products.push(product);
         if self.keeping {
@@ -145,6 +157,37 @@ impl<E: Scalar> Lowering<E> {
         }
         self.recording.reuse(0);
         Ok(())
+    }
+
+    /// Records a block that keeps its input alone: its product begins with the block once more, which
+    /// then keeps what it needs where blocks before and after do the same.
+    fn leaf_again<B: Block<E>>(
+        &mut self,
+        block: &B,
+        entries: &mut [usize],
+        backwards: bool,
+        log_det: Slot,
+    ) -> Result<Vec<Op>> {
+        let mut first = entries.to_vec();
+        let pass = self.apart(|to| block.lower(to, entries, backwards).map(drop))?;
+        self.recording.reuse(0);
+        if pass.is_empty() {
+            // It only moves numbers, in its product as well.
+            return Ok(Vec::new());
+        }
+        let x = self.places.x.slot;
+        let input = self.recording.frame(x.len);
+        self.record(scaled_copy(input, x, 1.0));
+        self.ops.extend(pass);
+
+        let before = std::mem::take(&mut self.ops);
+        let true_log_det = std::mem::replace(&mut self.places.log_det, log_det);
+        let product = block.lower(self, &mut first, backwards);
+        self.places.log_det = true_log_det;
+        let mut ops = vec![scaled_copy(x, input, 1.0)];
+        ops.extend(std::mem::replace(&mut self.ops, before));
+        ops.extend(product?);
+        Ok(ops)
     }
 
     /// What was recorded.
@@ -254,7 +297,7 @@ impl<E: Scalar> Lowering<E> {
 
     /// Memory that lasts until the block's product, where there is one.
     pub fn keep(&mut self, len: usize) -> Slot {
-        if self.keeping {
+        if self.keeping && self.again.is_none() {
             self.recording.frame(len)
         } else {
             self.recording.scratch(len)

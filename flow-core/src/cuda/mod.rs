@@ -30,8 +30,9 @@
 //! plan that they came from, when a training begins for that of its steps; `Gpu::without_graphs` turns
 //! them off, and [`OnDevice::graphs`] says what could not be captured.
 //!
-//! Blocks whose kernels are not written yet are an error that names them,
-//! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu).
+//! `ode`, blocks and nets of one's own, and residual nets in residual blocks have no kernels: they are an
+//! error that names them, [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the
+//! inverse of a residual block, runs until every row has its answer; the processor looks every few turns.
 
 mod flow;
 mod graphs;

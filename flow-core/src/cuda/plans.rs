@@ -13,7 +13,7 @@ use crate::base::Base;
 use crate::engine::{
     to_channels_first, to_channels_last, Direction, Gradients, Machine, Pass, Workspace,
 };
-use crate::{Architecture, Context, Event, FlowError, Result};
+use crate::{Architecture, Context, Event, FlowError, Memory, Result};
 
 /// Where the rows of a recorded pass and of its product lie.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ pub(super) fn record<A: Architecture<f32>>(
     direction: Direction,
     rows: usize,
     (keeping, drawing): (bool, bool),
+    memory: Memory,
     update: Option<&Update>,
 ) -> Result<(Plan, Recorded)> {
     let size = A::Event::SHAPE.size();
@@ -71,6 +72,9 @@ pub(super) fn record<A: Architecture<f32>>(
     let sizes = [rows, size, A::Context::SIZE];
     let state = machine.shared_state();
     let mut lowering = Lowering::new(state.clone(), A::ITEMS, leaves.clone(), sizes, keeping);
+    if memory == Memory::Recomputed {
+        lowering = lowering.recomputing();
+    }
     let places = lowering.places();
     lowering.record(fill(places.log_det, 0.0));
     let drawn = if drawing { draw(machine, &mut lowering)? } else { None };

@@ -88,6 +88,11 @@ impl<D: Device> Store<D> {
         Ok(())
     }
 
+    /// Forgets all plans.
+    pub(super) fn forget(&mut self) {
+        self.plans.clear();
+    }
+
     /// Where the rows of a plan lie that was prepared.
     pub(super) fn recorded(&self, key: Key) -> &Recorded {
         &self.plans[&key].recorded

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc_of_dfdx::driver::{CudaSlice, DevicePtr, DeviceSlice};
 use dfdx::prelude::{
-    Backward, CpuError, Cuda, CudaError, Dim, Gradients, HasShape, NoneTape, PutTape, Shape as _,
-    SplitTape, Synchronize, Tape, Tensor, Trace, TryMul, ZerosTensor,
+    Backward, CpuError, Cuda, CudaError, Dim, Gradients, HasShape, NoneTape, PutTape, SplitTape,
+    Synchronize, Tape, Tensor, Trace, TryAdd, TryMul, ZerosTensor,
 };
 use dfdx::tensor_ops::{ReshapeTo, SumTo};
 use flow_cuda::{Gpu, Slot};
@@ -227,7 +227,7 @@ impl Operation {
         };
         let part = self.tensor(slot, (slot.len,))?;
         gradients.try_alloc_for(&self.x).map_err(of_dfdx)?;
-        let sum = gradients.get(&self.x) + part;
+        let sum = gradients.get(&self.x).try_add(part).map_err(of_dfdx)?;
         let (mut moved, leaf) = reveal(&sum)?;
         let from = moved.get_or_alloc_mut(&leaf).map_err(of_dfdx)?;
         let to = gradients.get_or_alloc_mut(&self.x).map_err(of_dfdx)?;

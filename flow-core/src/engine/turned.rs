@@ -85,7 +85,12 @@ pub(crate) fn turn<E: Scalar>(all: &[Turned], state: &mut State<E>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Builder, Start};
+    use crate::blocks::{Coupling, Split};
+    use crate::engine::{Builder, Machine, Start};
+    use crate::nets::{Activation, FeedForward, NetOptions};
+    use crate::testing::{single, Make};
+    use crate::transforms::Affine;
+    use crate::{Result, Shape};
 
     #[test]
     fn each_transpose_lies_in_its_place() {
@@ -100,5 +105,47 @@ mod tests {
         turn(&layout.turned, &mut state);
         assert_eq!(one.of(&state).unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert_eq!(two.of(&state).unwrap(), [14.0, 12.0, 10.0, 15.0, 13.0, 11.0]);
+    }
+
+    struct Wide;
+
+    impl Make<20, 0> for Wide {
+        type Block = Coupling<FeedForward, Affine>;
+
+        fn make(b: &mut Builder<f64>) -> Result<Self::Block> {
+            let transform = Affine::new(crate::transforms::Scale::Exp);
+            Coupling::new(b, Shape::vector(20), 0, Split::First, transform, |b, i, o, last| {
+                let options = NetOptions { lipschitz: Some(2.0), ..NetOptions::default() };
+                FeedForward::mlp(b, i, o, last, &[9, 8], Activation::Tanh, options)
+            })
+        }
+    }
+
+    #[test]
+    fn transposes_follow_the_weights() {
+        let mut machine = single::<Wide, 20, 0>();
+        let follows = |machine: &Machine<_, f64>, what: &str| {
+            let mut fresh = machine.state().clone();
+            fresh.turned.clear();
+            turn(&machine.layout().turned, &mut fresh);
+            assert_eq!(fresh.turned.len(), 10 * 9 + 9 * 8 + 8 * 20);
+            assert_eq!(machine.state().turned, fresh.turned, "{what}");
+        };
+        follows(&machine, "as built");
+        let change = |numbers: &mut [f64]| numbers.iter_mut().for_each(|v| *v = 0.5 * *v + 0.1);
+        machine.step(change).unwrap();
+        follows(&machine, "after a step");
+        let changed = machine.change(|values| {
+            change(&mut values.parameters);
+            Ok(())
+        });
+        changed.unwrap();
+        follows(&machine, "after a change");
+        let failed = machine.change(|values| {
+            change(&mut values.parameters);
+            Err::<(), _>(crate::FlowError::EmptyBatch { what: "a change that fails".into() })
+        });
+        assert!(failed.is_err());
+        follows(&machine, "after a change that failed");
     }
 }

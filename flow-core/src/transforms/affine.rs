@@ -1,5 +1,5 @@
 use super::{features, Bent, Transform};
-use crate::backend::cpu::elementwise::sigmoid;
+use crate::backend::cpu::elementwise::gates;
 use crate::lipschitz::Interval;
 use crate::{FlowError, LogDet, Result, Scalar};
 
@@ -51,8 +51,7 @@ impl Affine {
             Scale::Sigmoid { low, high, shift } => {
                 let (low, range, shift) = (E::of(low), E::of(high - low), E::of(shift));
                 job.run(move |s| {
-                    // Of the two tails, the one that is small: 1 − σ(v) would lose its digits.
-                    let (up, down) = (sigmoid(s + shift), sigmoid(-s - shift));
+                    let (up, down) = gates(s + shift);
                     let g = low + range * up;
                     (g, g.ln(), range * up * down / g)
                 });

@@ -12,6 +12,7 @@ pub mod bases;
 pub mod contraction;
 pub mod curves;
 pub mod diagonal;
+pub mod folds;
 pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
@@ -65,6 +66,7 @@ families! {
     BASES 13 "bases";
     GATES 14 "gates";
     NET 15 "net";
+    FOLDS 16 "folds";
 }
 
 impl Family {

@@ -6,7 +6,7 @@ use flow_core::cuda::OnDevice;
 use flow_core::prelude::*;
 use flow_core::Architecture;
 use flow_tests::device::{chosen, Chosen};
-use flow_tests::{numeric, Conditioned, Direction, Free, Subject};
+use flow_tests::{numeric, Conditioned, Direction, ForwardOnly, Free, Subject};
 
 use crate::Inputs;
 
@@ -18,6 +18,17 @@ pub(crate) trait OnGpu: Subject<f32> {
 }
 
 impl<A: Architecture<f32>> OnGpu for Free<A, f32>
+where
+    Self: Subject<f32>,
+{
+    type Architecture = A;
+
+    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
+        self.0.on(gpu)
+    }
+}
+
+impl<A: Architecture<f32>> OnGpu for ForwardOnly<A, f32>
 where
     Self: Subject<f32>,
 {

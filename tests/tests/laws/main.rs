@@ -57,14 +57,31 @@ macro_rules! laws {
 /// The laws of flows without an inverse.
 macro_rules! forward_laws {
     ($($test:ident: { $($source:tt)* })*) => {$(
-        #[test]
-        fn $test() {
+        mod $test {
+            #[allow(unused_imports)]
+            use super::*;
+
             flow! { struct Row: $($source)* }
-            let cpu = dfdx::prelude::Cpu::default();
-            let double = flow_tests::ForwardOnly((*Row::<f64>::build(&cpu, 3).expect("a flow")).clone());
-            let single = flow_tests::ForwardOnly((*Row::<f32>::build(&cpu, 3).expect("a flow")).clone());
-            let inputs: [crate::Inputs; 1] = [(flow_tests::Direction::Forward, |v| v)];
-            crate::check(double, single, &inputs);
+
+            const INPUTS: [crate::Inputs; 1] = [(flow_tests::Direction::Forward, |v| v)];
+
+            #[test]
+            fn laws_hold() {
+                let cpu = dfdx::prelude::Cpu::default();
+                let double = Row::<f64>::build(&cpu, 3).expect("a flow");
+                let single = Row::<f32>::build(&cpu, 3).expect("a flow");
+                let double = flow_tests::ForwardOnly((*double).clone());
+                crate::check(double, flow_tests::ForwardOnly((*single).clone()), &INPUTS);
+            }
+
+            #[cfg(feature = "cuda-emulation")]
+            #[test]
+            fn on_a_gpu() {
+                let cpu = dfdx::prelude::Cpu::default();
+                let flow = Row::<f32>::build(&cpu, 3).expect("a flow");
+                let flow = flow_tests::ForwardOnly((*flow).clone());
+                crate::device::check(module_path!(), flow, &INPUTS);
+            }
         }
     )*};
 }

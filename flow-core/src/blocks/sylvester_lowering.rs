@@ -1,0 +1,70 @@
+//! `y = x + Q·R·tanh(R̃·Qᵀx + b)` as kernels for a GPU.
+
+use flow_cuda::kernels::folds::{add_stretches, stretch_product};
+use flow_cuda::kernels::product::{add_into, add_product, product, Epilogue, Function, Matrix};
+use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
+use flow_cuda::{Op, Slot};
+
+use super::Sylvester;
+use crate::cuda::Lowering;
+use crate::Scalar;
+
+impl Sylvester {
+    /// Records the block, and returns its product.
+    pub(super) fn record<E: Scalar>(&self, to: &mut Lowering<E>, entries: &[usize]) -> Vec<Op> {
+        let (rows, d, m) = (to.rows(), self.features, self.rank);
+        let none = Rows::new(Slot::NONE, 0);
+        let entries = to.table(entries.iter().copied());
+        let [frame, left, right, kappa] =
+            [&self.frame, &self.left, &self.right, &self.kappa].map(|slot| to.derived(slot));
+        let [frame, left, right] =
+            [Matrix::new(frame, d, m), Matrix::new(left, m, m), Matrix::new(right, m, m)];
+        let x = to.keep(rows * d);
+        let [turned, t, h] = [0; 3].map(|_| to.keep(rows * m));
+        let y = to.scratch(rows * d);
+        let of = |slot, width| Matrix::new(slot, rows, width);
+        let plain = Epilogue::default();
+        let bent =
+            Epilogue { bias: Some(to.parameter(&self.b)), function: Some(Function::Tanh), ..plain };
+        to.record(gather(rows, to.x(), none, entries, x));
+        to.record(product(turned, of(x, d), frame, plain));
+        to.record(product(t, of(turned, m), right.t(), bent));
+        to.record(product(h, of(t, m), left.t(), plain));
+        to.record(scaled_copy(y, x, 1.0));
+        to.record(add_into(y, of(h, m), frame.t()));
+        to.record(add_stretches(to.log_det(), t, kappa));
+        to.record(scatter(rows, to.x(), entries, y));
+        if !to.keeping() {
+            return Vec::new();
+        }
+        let gradient = to.scratch(rows * d);
+        let [by_h, by_a, by_kappa] = [0; 3].map(|_| to.scratch(rows * m));
+        let by_parameter = to.parameter_gradient(&self.b);
+        let [by_frame, by_left, by_right, by_kappas] =
+            [&self.frame, &self.left, &self.right, &self.kappa].map(|s| to.derived_gradient(s));
+        let vectors = Vectors { count: rows, features: m, pixels: 1 };
+        let sums = |to: &mut Lowering<E>, into, from| {
+            let from = Rows::new(from, m);
+            add_column_products(to.recording(), into, vectors, from, None, None, 1.0)
+        };
+        let mut ops = vec![
+            gather(rows, to.gradient(), none, entries, gradient),
+            // By h, and so by Q's part of Q·h and by R.
+            product(by_h, of(gradient, d), frame, plain),
+        ];
+        ops.extend(add_product(to.recording(), by_frame, of(gradient, d).t(), of(h, m)));
+        ops.extend(add_product(to.recording(), by_left, of(by_h, m).t(), of(t, m)));
+        // By A = R̃·p + b with p = Qᵀx.
+        ops.push(product(by_a, of(by_h, m), left, plain));
+        ops.push(stretch_product(by_a, t, kappa, to.by_log_det(), by_kappa));
+        ops.extend(sums(to, by_kappas, by_kappa));
+        ops.extend(sums(to, by_parameter, by_a));
+        ops.extend(add_product(to.recording(), by_right, of(by_a, m).t(), of(turned, m)));
+        // By p, and so by x and by Q's part of Qᵀx.
+        ops.push(product(by_h, of(by_a, m), right, plain));
+        ops.extend(add_product(to.recording(), by_frame, of(x, d).t(), of(by_h, m)));
+        ops.push(add_into(gradient, of(by_h, m), frame.t()));
+        ops.push(scatter(rows, to.gradient(), entries, gradient));
+        ops
+    }
+}
