@@ -14,17 +14,18 @@ const LARGE_MODEL: usize = 8 << 20;
 /// A group has at least this many rows, so that its matrix products are not slivers.
 const FEWEST_ROWS: usize = 16;
 
-/// And about this many vectors, which are its rows' pixels: a product copies its weight, which takes as
-/// long as some twenty vectors take to be multiplied.
+/// More than [`FEW`] groups have about this many vectors each, a row being as many as it has pixels:
+/// each group copies the weights once more where it multiplies with them.
 const VECTORS: usize = 64;
+const FEW: usize = 4;
 
 /// Cuts `rows` of so many pixels each into groups of nearly equal size, each with a gradient of so many
 /// bytes. Their number depends on the batch and the model, never on the threads, so that sums over
 /// groups come out the same on any machine.
 pub(crate) fn groups(rows: usize, pixels: usize, gradient_bytes: usize) -> Vec<Range<usize>> {
     let most = if gradient_bytes > LARGE_MODEL { 4 } else { 8 };
-    let vectors = (rows * pixels + VECTORS / 2) / VECTORS;
-    let count = (rows / FEWEST_ROWS).min(vectors).clamp(1, most);
+    let worthy = ((rows * pixels + VECTORS / 2) / VECTORS).max(FEW);
+    let count = (rows / FEWEST_ROWS).min(worthy).clamp(1, most);
     (0..count).map(|i| rows * i / count..rows * (i + 1) / count).collect()
 }
 
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn groups_are_neither_slivers_nor_few() {
         let count = |rows, pixels, bytes| groups(rows, pixels, bytes).len();
-        assert_eq!([count(63, 1, 0), count(256, 1, 0), count(500, 1, 0)], [1, 4, 8]);
+        assert_eq!([count(63, 1, 0), count(256, 1, 0), count(500, 1, 0)], [3, 4, 8]);
         assert_eq!([count(32, 1024, 0), count(128, 64, 0), count(500, 1, usize::MAX)], [2, 8, 4]);
     }
 
