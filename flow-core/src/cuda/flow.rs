@@ -12,7 +12,8 @@ use super::store::{Key, Store};
 use super::training::Update;
 use crate::engine::{check, read, Direction, Machine};
 use crate::{
-    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Vector,
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State,
+    Values, Vector,
 };
 
 type Batch<V, N> = Tensor<<V as Event>::Batch<N>, f32, Cpu>;
@@ -252,8 +253,9 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     /// The gradient by the parameters, that by derived values carried on to them on the CPU.
     pub(super) fn finished(&self, store: &Store<D>) -> Result<Vec<f32>> {
         let (mut gradient, by_derived) = store.gradients()?;
-        let mut state = self.machine.state().clone();
-        (state.values.parameters, state.derived) = store.weights()?;
+        let (parameters, derived) = store.weights()?;
+        let values = Values { parameters, buffers: self.machine.state().values.buffers.clone() };
+        let state = State { values, derived, turned: Vec::new(), version: 0 };
         self.machine.blocks().finish(&state, &by_derived, &mut gradient)?;
         Ok(gradient)
     }
