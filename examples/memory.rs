@@ -30,8 +30,8 @@ flow! {
 }
 
 const ROWS: usize = 500;
-/// As many row groups as the large batch has, so that there are as many gradients.
-const FEW_ROWS: usize = 128;
+/// As many row groups as the smaller batch has, so that there are as many gradients.
+const MORE_ROWS: usize = 1000;
 
 fn main() -> Result {
     let options = Options::read(&["depth", "rounds"])?;
@@ -70,9 +70,9 @@ fn table<const PAIRS: usize>(deepest: usize) -> Result {
     }
     let mut stored = f64::NAN;
     for (name, memory) in modes() {
-        let (few, flow, optimiser, _) = step::<PAIRS>(memory, FEW_ROWS)?;
-        let (whole, _, _, report) = step::<PAIRS>(memory, ROWS)?;
-        let kept = (whole - few) * ROWS as f64 / (ROWS - FEW_ROWS) as f64;
+        let (more, _, _, _) = step::<PAIRS>(memory, MORE_ROWS)?;
+        let (whole, flow, optimiser, report) = step::<PAIRS>(memory, ROWS)?;
+        let kept = (more - whole) * ROWS as f64 / (MORE_ROWS - ROWS) as f64;
         let fingerprints = report.map_or(0.0, |report| report.bytes as f64);
         let activations = kept - fingerprints;
         let gradients = whole - kept - flow - optimiser;
