@@ -16,6 +16,7 @@ pub mod folds;
 pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
+pub mod guard;
 pub mod linear;
 pub mod net;
 pub mod noise;
@@ -24,6 +25,7 @@ pub mod product;
 pub mod rows;
 pub mod spline;
 pub mod square;
+pub mod steps;
 pub mod tangents;
 pub mod weights;
 
@@ -67,6 +69,8 @@ families! {
     GATES 14 "gates";
     NET 15 "net";
     FOLDS 16 "folds";
+    STEPS 17 "steps";
+    GUARD 18 "guard";
 }
 
 impl Family {
