@@ -253,7 +253,8 @@ fn a_guard_finds_what_the_inverse_has_lost() {
     assert_eq!(batch.gradients(&switching, false).unwrap(), want, "from now on all is recomputed");
 }
 
-/// Numbers that the inverse refuses: beyond 9 the hyperbolic tangent is 1.
+/// Numbers that the inverse refuses: beyond 9 the hyperbolic tangent is 1, which the block behind it
+/// brings back as more than 1 now and then.
 #[test]
 fn what_the_inverse_refuses_is_computed_again() {
     let Some(gpu) = gpu() else { return };
@@ -263,8 +264,7 @@ fn what_the_inverse_refuses_is_computed_again() {
     let mut batch = Batch::new(9, 10, 0);
     let calm = batch.gradients(&on(Memory::Stored), false).unwrap();
     assert!(error(&batch.gradients(&on(Memory::Inverted), false).unwrap(), &calm) < 1e-4);
-    batch.x[34] = 30.0;
-    batch.by_log_det[3] = 0.0;
+    batch.x.iter_mut().skip(1).step_by(2).take(25).for_each(|v| *v = 30.0);
     let want = batch.gradients(&on(Memory::Stored), false).unwrap();
     let inverted = on(Memory::Inverted);
     assert!(error(&batch.gradients(&inverted, false).unwrap(), &want) < 1e-4);
