@@ -113,6 +113,12 @@ flow! {
         ode(net = mlp([6], swish), solver = dopri5(1e-5));
     }
 
+    struct Nested: Vector<3> {
+        residual(lipschitz = 0.8, net = resnet(blocks = 2, hidden = 6, swish));
+        ode(net = resnet(blocks = 1, hidden = 5, tanh), solver = rk4(2));
+        residual(lipschitz = 0.5, net = resnet(blocks = 1, hidden = 5, gelu), log_det = series(4));
+    }
+
     /// Far more steps than plans have room for at first.
     struct Winding: Vector<2> {
         ode(net = mlp([6], tanh), time = 60.0, solver = dopri5(1e-5));
@@ -455,6 +461,14 @@ fn continuous_blocks_are_those_of_the_cpu() {
     let found = adaptive.on(gpu).unwrap().sample(9, &mut Noise::seed(3)).unwrap();
     let want = adaptive.sample(9, &mut Noise::seed(3)).unwrap();
     close("samples", &found.as_vec(), &want.as_vec(), 1e-4);
+}
+
+#[test]
+fn residual_nets_have_their_jacobians_on_the_device() {
+    let cpu = Cpu::default();
+    let mut nested = Nested::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut nested, 0.3);
+    check_training((*nested).clone(), &Rows::new(numbers("x", 3 * 24), 3).unwrap());
 }
 
 #[test]

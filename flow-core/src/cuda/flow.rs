@@ -47,7 +47,7 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     /// The flow on a device, with its weights of now.
     ///
     /// # Errors
-    /// [`FlowError::NotOnGpu`] for a block whose forward direction has no kernels yet, and what the
+    /// [`FlowError::NotOnGpu`] for a block or net of one's own, which has no kernels, and what the
     /// device reports, such as too little memory. A block that is not initialised.
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().apart();
