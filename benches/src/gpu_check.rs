@@ -65,7 +65,8 @@ fn check() -> Result<(), Failure> {
     let passes = [Pass::Density, Pass::Training, Pass::Sampling];
     // Times of the emulated card mean nothing.
     let passes = if emulated { &passes[..0] } else { &passes };
-    let times: String = passes.iter().map(|pass| format!(" {pass:?}, ms |").to_lowercase()).collect();
+    let times: String =
+        passes.iter().map(|pass| format!(" {pass:?}, ms |").to_lowercase()).collect();
     println!("| | rows | {off} |{times}");
     println!("|---|---|---|---|---|{}", "---|".repeat(passes.len()));
     for name in NAMES.into_iter().filter(|name| names.is_empty() || names.contains(name)) {
@@ -82,7 +83,9 @@ fn check() -> Result<(), Failure> {
 /// How far a workload is from the CPU, and the times of passes, or why it has none.
 fn cells(card: &mut dyn OnCard, passes: &[Pass]) -> String {
     let off = match card.off() {
-        Ok(off) => [off.density, off.sampling, off.training].map(|off| format!("{off:.1e}")).join(" | "),
+        Ok(off) => {
+            [off.density, off.sampling, off.training].map(|off| format!("{off:.1e}")).join(" | ")
+        }
         Err(error) => format!("{} | |", one_line(&error)),
     };
     let times = passes.iter().map(|&pass| match card.time(pass, TIMES) {

@@ -77,6 +77,13 @@ impl<E: Scalar> Block<E> for Householder {
         Ok(dense::record(to, self.weight(), self.features, side, entries))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.reflections.record(to);
+        let by_product = to.derived_gradient(&self.reflections.product);
+        self.reflections.record_finish(to, by_product);
+    }
+
     fn facts(&self) -> Facts {
         Facts::ISOMETRY
     }

@@ -88,6 +88,11 @@ impl<E: Scalar> Block<E> for InvertibleConv {
         Ok(ops)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.weight.lower_weights(to);
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         if !probe.backwards() {
             self.squeeze.reorder(probe, false);

@@ -205,6 +205,11 @@ impl<E: Scalar> Block<E> for LinearDense {
         Ok(ops)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         Ok(self.linear(probe).amplification(probe))
     }
@@ -223,6 +228,10 @@ impl<E: Scalar> Block<E> for LinearDense {
         Facts { bi_lipschitz: false, ..AFFINE }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "linear_dense_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -151,6 +151,11 @@ impl<E: Scalar> Block<E> for LinearSvd {
         Ok(ops)
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn facts(&self) -> Facts {
         AFFINE
     }
@@ -221,6 +226,10 @@ impl LinearSvd {
         Near { matrix, error, d }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "linear_svd_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -154,6 +154,11 @@ impl<E: Scalar> Block<E> for Planar {
         Ok(self.record(to, entries))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("planar", &self.path)
     }

@@ -1,6 +1,7 @@
 //! `y = x + û·tanh(wᵀx + b)` as kernels for a GPU.
 
 use flow_cuda::kernels::folds::{add_stretches, stretch_product};
+use flow_cuda::kernels::guarded::{planar_finish, planar_weights};
 use flow_cuda::kernels::product::{add_into, add_product, product, Epilogue, Function, Matrix};
 use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
 use flow_cuda::{Op, Slot};
@@ -55,5 +56,13 @@ impl Planar {
         ops.push(add_into(gradient, of(by_t, 1), w));
         ops.push(scatter(rows, to.gradient(), entries, gradient));
         ops
+    }
+
+    /// Records how `u` is moved, and its gradient's way back.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
+        let [u, w] = [&self.u, &self.w].map(|slot| to.parameter(slot));
+        let by = [&self.u, &self.w].map(|slot| to.parameter_gradient(slot));
+        to.prepare(planar_weights(to.derived(&self.moved), u, w));
+        to.finish_weights(planar_finish(by, to.derived_gradient(&self.moved), u, w));
     }
 }

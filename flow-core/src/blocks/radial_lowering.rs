@@ -1,6 +1,7 @@
 //! `y = x + β·(x − center)/(α + r)` as kernels for a GPU.
 
 use flow_cuda::kernels::folds::{radial, radial_product};
+use flow_cuda::kernels::guarded::{radial_finish, radial_weights};
 use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
 use flow_cuda::{Op, Slot};
 
@@ -39,5 +40,15 @@ impl Radial {
         }
         ops.push(scatter(rows, to.gradient(), entries, gradient));
         ops
+    }
+
+    /// Records how α and κ come of the parameters, and their gradients' way back.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
+        let [log_alpha, beta] = [&self.log_alpha, &self.beta].map(|slot| to.parameter(slot));
+        let by = [&self.log_alpha, &self.beta].map(|slot| to.parameter_gradient(slot));
+        let numbers = to.derived(&self.numbers);
+        let by_numbers = to.derived_gradient(&self.numbers);
+        to.prepare(radial_weights(numbers, log_alpha, beta));
+        to.finish_weights(radial_finish(by, by_numbers, numbers, beta));
     }
 }

@@ -293,6 +293,11 @@ impl<E: Scalar> Block<E> for SplineActivation {
         Ok(self.record(to, entries, backwards))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn project(&self, values: &mut Values<E>) {
         let least = E::of(LEAST_EXTENT);
         for extent in values.parameter_mut(&self.extent) {

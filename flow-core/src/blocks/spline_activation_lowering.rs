@@ -2,12 +2,14 @@
 
 use flow_cuda::kernels::affine::Left;
 use flow_cuda::kernels::curves::Bent;
+use flow_cuda::kernels::knots::{raise_to, Limits, Trained};
 use flow_cuda::kernels::rows::{add_column_products, Rows, Vectors};
 use flow_cuda::kernels::spline::Knots;
-use flow_cuda::Op;
+use flow_cuda::{Op, Slot};
 
-use super::SplineActivation;
+use super::{SplineActivation, LEAST_EXTENT, LEAST_SHARE};
 use crate::cuda::Lowering;
+use crate::engine::Parameter;
 use crate::transforms::lowering::{logs, sum_logs};
 use crate::Scalar;
 
@@ -35,5 +37,25 @@ impl SplineActivation {
         let (into, by_knots) = (to.derived_gradient(&self.knots), Rows::new(by_knots, width));
         ops.extend(add_column_products(to.recording(), into, vectors, by_knots, None, None, 1.0));
         ops
+    }
+
+    /// Records how the knots come of the parameters, after the extents were brought into their domain,
+    /// and their gradients' way back.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
+        let least = LEAST_SHARE * E::epsilon().as_f64();
+        let (low, high) = (self.low, self.high);
+        let limits = Limits { low, high, least, least_rise: least * high };
+        let of = |place: &dyn Fn(&Parameter) -> Slot| Trained {
+            widths: place(&self.widths),
+            heights: place(&self.heights),
+            slopes: place(&self.slopes),
+            extent: place(&self.extent),
+        };
+        let trained = of(&|slot| to.parameter(slot));
+        let by = of(&|slot| to.parameter_gradient(slot));
+        let (knots, by_knots) = (to.derived(&self.knots), to.derived_gradient(&self.knots));
+        to.prepare(raise_to(trained.extent, LEAST_EXTENT));
+        to.prepare(trained.knots(limits, knots));
+        to.finish_all(trained.finish(limits, by, knots, by_knots));
     }
 }

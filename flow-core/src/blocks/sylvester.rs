@@ -134,6 +134,11 @@ impl<E: Scalar> Block<E> for Sylvester {
         Ok(self.record(to, entries))
     }
 
+    #[cfg(feature = "cuda")]
+    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+        self.record_weights(to);
+    }
+
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("sylvester", &self.path)
     }

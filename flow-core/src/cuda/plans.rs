@@ -26,8 +26,8 @@ pub(super) struct Recorded {
     pub(super) order: Slot,
     /// Where samples are drawn on the device, how.
     pub(super) drawn: Option<Drawn>,
-    /// Some blocks derive values from the weights on the CPU.
-    pub(super) on_cpu: bool,
+    /// The blocks that derive values from their weights on the CPU: where there is one, all do.
+    pub(super) on_cpu: Vec<String>,
     /// What to say of each loop that does not end.
     pub(super) stuck: Vec<Stuck>,
 }
@@ -124,6 +124,9 @@ pub(super) fn record<A: Architecture<f32>>(
     let (mut order, on_cpu) = (Slot::NONE, weights.on_cpu);
     if keeping {
         first.extend(product);
+        if on_cpu.is_empty() {
+            first.extend(weights.finish);
+        }
         parts.push(first);
     }
     if let Some(update) = update {
@@ -131,8 +134,7 @@ pub(super) fn record<A: Architecture<f32>>(
         parts.push(update.load(&places, order));
         recording.reuse(0);
         let mut step = update.step(&mut recording, &places);
-        if !on_cpu {
-            step.splice(0..0, weights.finish);
+        if on_cpu.is_empty() {
             step.extend(weights.prepare);
         }
         parts.push(step);

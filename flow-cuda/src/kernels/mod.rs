@@ -16,11 +16,16 @@ pub mod folds;
 pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
+pub mod guarded;
+pub mod inverses;
+pub mod knots;
 pub mod linear;
 pub mod net;
 pub mod noise;
+pub mod norms;
 pub mod optimizer;
 pub mod product;
+pub mod reflections;
 pub mod rows;
 pub mod spline;
 pub mod square;
@@ -67,13 +72,24 @@ families! {
     GATES 14 "gates";
     NET 15 "net";
     FOLDS 16 "folds";
+    REFLECTIONS 17 "reflections";
+    INVERSES 18 "inverses";
+    GUARDED 19 "guarded";
+    KNOTS 20 "knots";
+    NORMS 21 "norms";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
-        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
+        [
+            include_str!("arguments.h"),
+            include_str!("activation.h"),
+            include_str!("strip.h"),
+            include_str!("team.h"),
+            self.text,
+        ]
+        .concat()
     }
 
     /// The names of its kernels.
