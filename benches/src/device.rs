@@ -103,7 +103,7 @@ where
         trained.to_cpu(&mut found)?;
         let mut want = on_cpu.clone();
         let trainer = Trainer::new(rule).batch_size(rows.len()).steps(1).silent();
-        trainer.fit(&mut want, rows)?;
+        trainer.fit(&mut want, &*rows)?;
         let [start, found, want] = [&*on_cpu, &found, &want].map(weights);
         let training = distance(&found, &want) / distance(&start, &want);
         Ok(Off { density, sampling, training })

@@ -1,13 +1,36 @@
 //! A matrix that is a parameter itself, on a GPU.
 
 use flow_cuda::kernels::inverses::{add_turned, invert, Inverted};
+use flow_cuda::Op;
 
 use super::LinearDense;
-use crate::blocks::dense::record_by_inverse;
+use crate::blocks::dense::{self, record_by_inverse, Side, Weight};
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl LinearDense {
+    /// Records the block, and returns its product.
+    pub(super) fn record<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        if backwards {
+            let values = self.condition.of(&to.state().derived);
+            self.invertible(values[0].as_f64())?;
+        }
+        let weight = match backwards {
+            true => Weight::Derived(&self.inverse),
+            false => Weight::Trained(&self.weight),
+        };
+        let mut ops = dense::record(to, weight, self.shape.features(), Side::Plain, entries);
+        let (values, by) = (to.derived(&self.log_det), to.derived_gradient(&self.log_det));
+        let factor = self.pixels::<f64>() * if backwards { -1.0 } else { 1.0 };
+        ops.extend(to.constant_log_det(values, by, factor));
+        Ok(ops)
+    }
+
     /// Records how the inverse and the determinant come of the weight, and their gradients' way back.
     pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
         let weight = to.parameter(&self.weight);

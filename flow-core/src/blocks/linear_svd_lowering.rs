@@ -3,14 +3,31 @@
 use flow_cuda::kernels::inverses::scale_columns;
 use flow_cuda::kernels::product::{product, Epilogue, Matrix};
 use flow_cuda::kernels::rows::{add_column_products, scaled_copy, Rows, Vectors};
-use flow_cuda::Slot;
+use flow_cuda::{Op, Slot};
 
 use super::LinearSvd;
-use crate::blocks::dense::record_by_inverse;
+use crate::blocks::dense::{self, record_by_inverse, Side, Weight};
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl LinearSvd {
+    /// Records the block, and returns its product.
+    pub(super) fn record<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        let weight = if backwards { &self.inverse } else { &self.weight };
+        let d = self.shape.features();
+        let mut ops = dense::record(to, Weight::Derived(weight), d, Side::Plain, entries);
+        let logs = to.parameter(&self.log_singular);
+        let by_logs = to.parameter_gradient(&self.log_singular);
+        let factor = self.pixels::<f64>() * if backwards { -1.0 } else { 1.0 };
+        ops.extend(to.constant_log_det(logs, by_logs, factor));
+        Ok(ops)
+    }
+
     /// Records how `W` and its inverse come of the reflections and the singular values, and their
     /// gradients' way back.
     pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {

@@ -7,12 +7,21 @@ use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter
 use flow_cuda::{Op, Slot};
 
 use super::Planar;
+use crate::blocks::no_inverse;
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl Planar {
     /// Records the block, and returns its product.
-    pub(super) fn record<E: Scalar>(&self, to: &mut Lowering<E>, entries: &[usize]) -> Vec<Op> {
+    pub(super) fn record<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        if backwards {
+            no_inverse("planar", &self.path)?;
+        }
         let (rows, d) = (to.rows(), entries.len());
         let none = Rows::new(Slot::NONE, 0);
         let entries = to.table(entries.iter().copied());
@@ -32,7 +41,7 @@ impl Planar {
         to.record(add_stretches(to.log_det(), t, kappa));
         to.record(scatter(rows, to.x(), entries, y));
         if !to.keeping() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let gradient = to.scratch(rows * d);
         let [by_t, by_kappa] = [0; 2].map(|_| to.scratch(rows));
@@ -55,7 +64,7 @@ impl Planar {
         ops.extend(add_product(to.recording(), by_w, of(by_t, 1).t(), of(x, d)));
         ops.push(add_into(gradient, of(by_t, 1), w));
         ops.push(scatter(rows, to.gradient(), entries, gradient));
-        ops
+        Ok(ops)
     }
 
     /// Records how `u` is moved, and its gradient's way back.

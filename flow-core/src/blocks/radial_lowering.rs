@@ -6,12 +6,21 @@ use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter
 use flow_cuda::{Op, Slot};
 
 use super::Radial;
+use crate::blocks::no_inverse;
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl Radial {
     /// Records the block, and returns its product.
-    pub(super) fn record<E: Scalar>(&self, to: &mut Lowering<E>, entries: &[usize]) -> Vec<Op> {
+    pub(super) fn record<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        if backwards {
+            no_inverse("radial", &self.path)?;
+        }
         let (rows, d) = (to.rows(), entries.len());
         let none = Rows::new(Slot::NONE, 0);
         let entries = to.table(entries.iter().copied());
@@ -23,7 +32,7 @@ impl Radial {
         to.record(radial(y, center, numbers, to.log_det()));
         to.record(scatter(rows, to.x(), entries, y));
         if !to.keeping() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let [gradient, by_center] = [0; 2].map(|_| to.scratch(rows * d));
         let by_numbers = to.scratch(2 * rows);
@@ -39,7 +48,7 @@ impl Radial {
             ops.extend(add_column_products(recording, into, vectors, from, None, None, 1.0));
         }
         ops.push(scatter(rows, to.gradient(), entries, gradient));
-        ops
+        Ok(ops)
     }
 
     /// Records how α and κ come of the parameters, and their gradients' way back.

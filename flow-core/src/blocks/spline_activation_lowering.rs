@@ -11,7 +11,7 @@ use super::{SplineActivation, LEAST_EXTENT, LEAST_SHARE};
 use crate::cuda::Lowering;
 use crate::engine::Parameter;
 use crate::transforms::lowering::{logs, sum_logs};
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl SplineActivation {
     /// Records the block, and returns its product.
@@ -20,7 +20,7 @@ impl SplineActivation {
         to: &mut Lowering<E>,
         entries: &[usize],
         backwards: bool,
-    ) -> Vec<Op> {
+    ) -> Result<Vec<Op>> {
         let (rows, count) = (to.rows(), to.rows() * entries.len());
         let entries = to.table(entries.iter().copied());
         let bent = Bent { rows, entries, inverse: backwards };
@@ -29,14 +29,14 @@ impl SplineActivation {
         let logs = logs(to, count);
         to.record(knots.spline(bent, to.x(), Left { kept, logs }));
         sum_logs(to, logs);
-        let Some(kept) = kept else { return Vec::new() };
+        let Some(kept) = kept else { return Ok(Vec::new()) };
         let by_knots = to.scratch(count * self.stride());
         let mut ops = vec![knots.product(bent, to.gradient(), kept, by_knots, to.by_log_det())];
         let width = self.features * self.stride();
         let vectors = Vectors { count: count / self.features, features: width, pixels: 1 };
         let (into, by_knots) = (to.derived_gradient(&self.knots), Rows::new(by_knots, width));
         ops.extend(add_column_products(to.recording(), into, vectors, by_knots, None, None, 1.0));
-        ops
+        Ok(ops)
     }
 
     /// Records how the knots come of the parameters, after the extents were brought into their domain,

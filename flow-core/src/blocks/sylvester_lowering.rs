@@ -7,12 +7,21 @@ use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter
 use flow_cuda::{Op, Slot};
 
 use super::Sylvester;
+use crate::blocks::no_inverse;
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl Sylvester {
     /// Records the block, and returns its product.
-    pub(super) fn record<E: Scalar>(&self, to: &mut Lowering<E>, entries: &[usize]) -> Vec<Op> {
+    pub(super) fn record<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        if backwards {
+            no_inverse("sylvester", &self.path)?;
+        }
         let (rows, d, m) = (to.rows(), self.features, self.rank);
         let none = Rows::new(Slot::NONE, 0);
         let entries = to.table(entries.iter().copied());
@@ -36,7 +45,7 @@ impl Sylvester {
         to.record(add_stretches(to.log_det(), t, kappa));
         to.record(scatter(rows, to.x(), entries, y));
         if !to.keeping() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let gradient = to.scratch(rows * d);
         let [by_h, by_a, by_kappa] = [0; 3].map(|_| to.scratch(rows * m));
@@ -66,7 +75,7 @@ impl Sylvester {
         ops.extend(add_product(to.recording(), by_frame, of(x, d).t(), of(by_h, m)));
         ops.push(add_into(gradient, of(by_h, m), frame.t()));
         ops.push(scatter(rows, to.gradient(), entries, gradient));
-        ops
+        Ok(ops)
     }
 
     /// Records how `Q` and the triangles come of the parameters, and their gradients' way back.

@@ -257,7 +257,7 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn derived_on_cpu(&self) -> Result<Vec<String>> {
-        let rows = self.place.choose(self.rows).len().max(1);
+        let rows = self.place.batch_size;
         self.flow.with(Direction::LogProb, rows, (true, false), |store, key| {
             Ok(store.recorded(key).on_cpu.clone())
         })
