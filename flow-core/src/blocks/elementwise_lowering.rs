@@ -18,7 +18,7 @@ impl<C: Curve> Elementwise<C> {
         entries: &[usize],
         backwards: bool,
     ) -> Result<Vec<Op>> {
-        let Some(kernel) = self.curve.lowered() else { return Err(to.unsupported(None)) };
+        let kernel = self.curve.lowered();
         let entries = to.table(entries.iter().copied());
         let bent = Bent { rows: to.rows(), entries, inverse: backwards };
         if let (true, Some(image)) = (backwards, image(kernel)) {

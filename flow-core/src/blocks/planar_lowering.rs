@@ -1,7 +1,7 @@
 //! `y = x + û·tanh(wᵀx + b)` as kernels for a GPU.
 
+use flow_cuda::kernels::bounded::{planar_finish, planar_weights};
 use flow_cuda::kernels::folds::{add_stretches, stretch_product};
-use flow_cuda::kernels::guarded::{planar_finish, planar_weights};
 use flow_cuda::kernels::product::{add_into, add_product, product, Epilogue, Function, Matrix};
 use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
 use flow_cuda::{Op, Slot};

@@ -1,7 +1,7 @@
 //! `y = x + β·(x − center)/(α + r)` as kernels for a GPU.
 
+use flow_cuda::kernels::bounded::{radial_finish, radial_weights};
 use flow_cuda::kernels::folds::{radial, radial_product};
-use flow_cuda::kernels::guarded::{radial_finish, radial_weights};
 use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
 use flow_cuda::{Op, Slot};
 

@@ -1,7 +1,7 @@
 //! `y = x + Q·R·tanh(R̃·Qᵀx + b)` as kernels for a GPU.
 
+use flow_cuda::kernels::bounded::{bounded_stretches, bounded_triangle, triangle_finish};
 use flow_cuda::kernels::folds::{add_stretches, stretch_product};
-use flow_cuda::kernels::guarded::{bounded_stretches, bounded_triangle, triangle_finish};
 use flow_cuda::kernels::product::{add_into, add_product, product, Epilogue, Function, Matrix};
 use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
 use flow_cuda::{Op, Slot};

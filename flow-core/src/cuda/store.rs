@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use flow_cuda::kernels::contraction::STATUS;
+use flow_cuda::kernels::contraction::{OUTGROWN, STATUS};
 use flow_cuda::kernels::noise::stream;
 use flow_cuda::{Area, Device, Loop, Op, Plan, Slot};
 
 use super::graphs::{Graphs, Replays};
-use super::plans::Recorded;
+use super::lowering::FEWEST_STEPS;
+use super::plans::{Recorded, PRODUCT, UPDATE};
 use crate::engine::{Direction, State};
-use crate::Result;
+use crate::{FlowError, Memory, Result};
 
 /// Which plan: its direction and its rows, and whether its product is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,10 @@ pub(super) struct Store<D: Device> {
     data: D::Memory,
     lens: [usize; 2],
     plans: HashMap<Key, Ready<D>>,
+    /// Steps that solvers have room for in the plans to come.
+    room: usize,
+    /// What they keep for their products.
+    memory: Memory,
 }
 
 /// A plan with memories of its own.
@@ -65,6 +70,8 @@ impl<D: Device> Store<D> {
             lens,
             device,
             plans: HashMap::new(),
+            room: FEWEST_STEPS,
+            memory: Memory::Stored,
         })
     }
 
@@ -88,9 +95,27 @@ impl<D: Device> Store<D> {
         Ok(())
     }
 
-    /// Forgets all plans.
-    pub(super) fn forget(&mut self) {
-        self.plans.clear();
+    /// Steps that solvers have room for in the plans to come.
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Forgets a plan in which a solver took `steps` steps, more than there was room for.
+    fn outgrown(&mut self, key: Key, steps: usize) -> FlowError {
+        self.plans.remove(&key);
+        self.room = self.room.max(steps.next_power_of_two());
+        let help = "ask for the pass once more: there is room now";
+        FlowError::Device(format!(
+            "a row took {steps} steps of a solver, which is too many\nhelp: {help}"
+        ))
+    }
+
+    /// Forgets all plans that keep something else for their products.
+    pub(super) fn settle(&mut self, memory: Memory) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.plans.clear();
+        }
     }
 
     /// Where the rows of a plan lie that was prepared.
@@ -171,8 +196,25 @@ impl<D: Device> Store<D> {
 
     /// Runs parts of a plan, one after the other: all kernels between two loops together.
     pub(super) fn run(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        let guarded = self.plans.get(&key).and_then(|ready| ready.recorded.guarded.clone());
+        let product = parts.iter().position(|&part| part == PRODUCT);
+        if let (Some(guarded), Some(product)) = (guarded, product) {
+            self.run_all(key, &parts[..product])?;
+            self.run_guarded(key, &guarded)?;
+            return self.run_all(key, &parts[product + 1..]);
+        }
+        self.run_all(key, parts)
+    }
+
+    /// Runs parts of a plan that nobody guards.
+    pub(super) fn run_all(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        self.stopped(key, parts)?.map_or(Ok(()), Err)
+    }
+
+    /// As [`run_all`](Self::run_all), where a row that stops them is no failure of the device.
+    pub(super) fn stopped(&mut self, key: Key, parts: &[usize]) -> Result<Option<FlowError>> {
         let Self { device, plans, .. } = self;
-        let Some(ready) = plans.get_mut(&key) else { return Ok(()) };
+        let Some(ready) = plans.get_mut(&key) else { return Ok(None) };
         let Ready { plan, recorded, frame, scratch, tables, replays } = ready;
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
@@ -192,7 +234,9 @@ impl<D: Device> Store<D> {
                 _ => steps.push((in_loop, vec![ops])),
             }
         }
-        let set = parts.iter().fold(0, |set, part| set | 1 << part);
+        // Steps of the way back run alone.
+        let each = |part: usize| if part > UPDATE { part << (UPDATE + 1) } else { 1 << part };
+        let set = parts.iter().fold(0, |set, &part| set | each(part));
         for (number, (in_loop, ops)) in steps.into_iter().enumerate() {
             let number = (set, number);
             let Some(i) = in_loop else {
@@ -206,11 +250,14 @@ impl<D: Device> Store<D> {
                 replays.run(device, number, &ops, &mut memory, tables)?;
                 device.read(frame, status.offset, &mut found)?;
             }
+            if found[1] == OUTGROWN {
+                return Err(self.outgrown(key, found[2] as usize));
+            }
             if let Some(error) = recorded.stuck[i].error(&found) {
-                return Err(error);
+                return Ok(Some(error));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Where the rows of a plan lie, if it is still there.
@@ -240,6 +287,6 @@ impl<D: Device> Store<D> {
 }
 
 #[cfg(feature = "dfdx-cuda")]
-fn gone() -> crate::FlowError {
-    crate::FlowError::Gradient("a training began before the backward pass".into())
+fn gone() -> FlowError {
+    FlowError::Gradient("a training began before the backward pass".into())
 }

@@ -9,6 +9,7 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 pub mod affine;
 mod arguments;
 pub mod bases;
+pub mod bounded;
 pub mod contraction;
 pub mod curves;
 pub mod diagonal;
@@ -16,7 +17,7 @@ pub mod folds;
 pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
-pub mod guarded;
+pub mod guard;
 pub mod inverses;
 pub mod knots;
 pub mod linear;
@@ -29,6 +30,7 @@ pub mod reflections;
 pub mod rows;
 pub mod spline;
 pub mod square;
+pub mod steps;
 pub mod tangents;
 pub mod weights;
 
@@ -72,11 +74,13 @@ families! {
     GATES 14 "gates";
     NET 15 "net";
     FOLDS 16 "folds";
-    REFLECTIONS 17 "reflections";
-    INVERSES 18 "inverses";
-    GUARDED 19 "guarded";
-    KNOTS 20 "knots";
-    NORMS 21 "norms";
+    STEPS 17 "steps";
+    GUARD 18 "guard";
+    REFLECTIONS 19 "reflections";
+    INVERSES 20 "inverses";
+    BOUNDED 21 "bounded";
+    KNOTS 22 "knots";
+    NORMS 23 "norms";
 }
 
 impl Family {

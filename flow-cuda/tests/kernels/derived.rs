@@ -1,6 +1,6 @@
 //! What blocks compute with, from the numbers that are trained.
 
-use flow_cuda::kernels::guarded::{
+use flow_cuda::kernels::bounded::{
     bounded_stretches, bounded_triangle, planar_finish, planar_weights, radial_finish,
     radial_weights, triangle_finish,
 };

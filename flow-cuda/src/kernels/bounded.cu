@@ -1,5 +1,5 @@
 // Weights of maps without an inverse, held to where one exists, as flow-core's blocks/planar.rs,
-// blocks/radial.rs and blocks/sylvester.rs have them. See guarded.rs.
+// blocks/radial.rs and blocks/sylvester.rs have them. See bounded.rs.
 
 __device__ __forceinline__ float softplus(float v) {
     float slope;

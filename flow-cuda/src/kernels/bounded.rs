@@ -1,15 +1,15 @@
 //! Weights of maps without an inverse, held to where one exists.
 
-use super::{apart, holds, op, together, GUARDED};
+use super::{apart, holds, op, together, BOUNDED};
 use crate::{Kernel, Launch, Op, Slot};
 
-const PLANAR: Kernel = together(GUARDED, "planar_weights");
-const PLANAR_FINISH: Kernel = together(GUARDED, "planar_finish");
-const RADIAL: Kernel = apart(GUARDED, "radial_weights");
-const RADIAL_FINISH: Kernel = apart(GUARDED, "radial_finish");
-const TRIANGLE: Kernel = apart(GUARDED, "bounded_triangle");
-const STRETCHES: Kernel = apart(GUARDED, "bounded_stretches");
-const TRIANGLE_FINISH: Kernel = apart(GUARDED, "triangle_finish");
+const PLANAR: Kernel = together(BOUNDED, "planar_weights");
+const PLANAR_FINISH: Kernel = together(BOUNDED, "planar_finish");
+const RADIAL: Kernel = apart(BOUNDED, "radial_weights");
+const RADIAL_FINISH: Kernel = apart(BOUNDED, "radial_finish");
+const TRIANGLE: Kernel = apart(BOUNDED, "bounded_triangle");
+const STRETCHES: Kernel = apart(BOUNDED, "bounded_stretches");
+const TRIANGLE_FINISH: Kernel = apart(BOUNDED, "triangle_finish");
 
 /// An op of one block of 256 threads.
 fn alone(kernel: Kernel) -> Op {
