@@ -239,7 +239,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             store.run(key, &[PRODUCT])?;
             let input = store.read(key, places.gradient.slot)?;
             let context = store.read(key, places.context_gradient.slot)?;
-            let parameters = self.finished(store)?;
+            let parameters = self.finished(store, key)?;
             Ok(DeviceGradients { input, context, parameters })
         })
     }
@@ -268,9 +268,13 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         self.lock().graphs()
     }
 
-    /// The gradient by the parameters, that by derived values carried on to them on the CPU.
-    pub(super) fn finished(&self, store: &Store<D>) -> Result<Vec<f32>> {
+    /// The gradient by the parameters, that by derived values carried on to them on the CPU where the
+    /// product has not done so.
+    pub(super) fn finished(&self, store: &Store<D>, key: Key) -> Result<Vec<f32>> {
         let (mut gradient, by_derived) = store.gradients()?;
+        if store.recorded(key).on_cpu.is_empty() {
+            return Ok(gradient);
+        }
         let (parameters, derived) = store.weights()?;
         let values = Values { parameters, buffers: self.machine.state().values.buffers.clone() };
         let state = State { values, derived, turned: Vec::new(), version: 0 };

@@ -182,16 +182,17 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
         let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
         let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
-            let Recorded { order, places, on_cpu, .. } = *store.recorded(key);
+            let &Recorded { order, places, ref on_cpu, .. } = store.recorded(key);
+            let on_device = on_cpu.is_empty();
             store.write(key, order, &bits)?;
             store.write(key, places.noise, &stream(noise, 0))?;
             store.write_optimizer(slot, &numbers)?;
-            if !on_cpu {
+            if on_device {
                 store.run(key, &[LOAD, PASS, PRODUCT, UPDATE])?;
                 return Ok(None);
             }
             store.run(key, &[LOAD, PASS, PRODUCT])?;
-            let gradient = self.finished(store)?;
+            let gradient = self.finished(store, key)?;
             store.set_gradient(&gradient)?;
             store.run(key, &[UPDATE])?;
             Ok(Some(store.weights()?.0))
@@ -245,6 +246,20 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
             loss,
             origin: "on a GPU it is not known in which block".into(),
             help: "lower the learning rate, or clip the gradients' norm".into(),
+        })
+    }
+
+    /// The blocks that derive what they compute with from their weights on the CPU, by their places in
+    /// the flow: for them each step brings gradients and weights there and back. Empty where all of a
+    /// step runs on the device, as for all blocks but convolutions with `lipschitz` and blocks of
+    /// one's own.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn derived_on_cpu(&self) -> Result<Vec<String>> {
+        let rows = self.place.batch_size;
+        self.flow.with(Direction::LogProb, rows, (true, false), |store, key| {
+            Ok(store.recorded(key).on_cpu.clone())
         })
     }
 

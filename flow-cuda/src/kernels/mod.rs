@@ -9,6 +9,7 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 pub mod affine;
 mod arguments;
 pub mod bases;
+pub mod bounded;
 pub mod contraction;
 pub mod curves;
 pub mod diagonal;
@@ -17,11 +18,15 @@ pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
 pub mod guard;
+pub mod inverses;
+pub mod knots;
 pub mod linear;
 pub mod net;
 pub mod noise;
+pub mod norms;
 pub mod optimizer;
 pub mod product;
+pub mod reflections;
 pub mod rows;
 pub mod spline;
 pub mod square;
@@ -71,13 +76,24 @@ families! {
     FOLDS 16 "folds";
     STEPS 17 "steps";
     GUARD 18 "guard";
+    REFLECTIONS 19 "reflections";
+    INVERSES 20 "inverses";
+    BOUNDED 21 "bounded";
+    KNOTS 22 "knots";
+    NORMS 23 "norms";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
-        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
+        [
+            include_str!("arguments.h"),
+            include_str!("activation.h"),
+            include_str!("strip.h"),
+            include_str!("team.h"),
+            self.text,
+        ]
+        .concat()
     }
 
     /// The names of its kernels.
