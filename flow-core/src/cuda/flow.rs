@@ -74,7 +74,9 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     ///
     /// A guard looks once after all products, so that nothing waits for the processor in between. Where
     /// an inverse has exploded the products are done once more, block by block. Errors are relative to
-    /// the median norm of the whole batch, and projections are others than on the CPU.
+    /// the median norm of the whole batch, and projections are others than on the CPU. What is computed
+    /// again has its place from the start: with rows of more than eight numbers, √n batches for n blocks,
+    /// beside as many copies.
     ///
     /// # Errors
     /// [`FlowError::Option`] for a guard whose threshold is not above 0. Blocks that cannot be inverted
