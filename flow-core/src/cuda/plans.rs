@@ -44,8 +44,10 @@ pub(super) struct Drawn {
 /// Parts of a [`Recorded`] plan.
 pub(super) const PASS: usize = 0;
 pub(super) const PRODUCT: usize = 1;
-pub(super) const LOAD: usize = 2;
-pub(super) const UPDATE: usize = 3;
+/// From the gradient by derived values to that by parameters, where the device can.
+pub(super) const FINISH: usize = 2;
+pub(super) const LOAD: usize = 3;
+pub(super) const UPDATE: usize = 4;
 
 /// Records a pass, with a product where it is `keeping`, and with a step of a training where there
 /// is an `update`; `drawing`, its input are samples of the base, where that has kernels.
@@ -125,6 +127,7 @@ pub(super) fn record<A: Architecture<f32>>(
     if keeping {
         first.extend(product);
         parts.push(first);
+        parts.push(if on_cpu { Vec::new() } else { weights.finish });
     }
     if let Some(update) = update {
         order = recording.frame(rows);
@@ -132,7 +135,6 @@ pub(super) fn record<A: Architecture<f32>>(
         recording.reuse(0);
         let mut step = update.step(&mut recording, &places);
         if !on_cpu {
-            step.splice(0..0, weights.finish);
             step.extend(weights.prepare);
         }
         parts.push(step);

@@ -7,9 +7,9 @@ use flow_cuda::kernels::noise::stream;
 use flow_cuda::{Area, Device, Loop, Op, Plan, Slot};
 
 use super::graphs::{Graphs, Replays};
-use super::plans::Recorded;
+use super::plans::{Recorded, PASS, UPDATE};
 use crate::engine::{Direction, State};
-use crate::Result;
+use crate::{FlowError, Result};
 
 /// Which plan: its direction and its rows, and whether its product is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,8 @@ pub(super) struct Store<D: Device> {
     data: D::Memory,
     lens: [usize; 2],
     plans: HashMap<Key, Ready<D>>,
+    /// How often the weights have changed.
+    changes: u64,
 }
 
 /// A plan with memories of its own.
@@ -44,6 +46,15 @@ struct Ready<D: Device> {
     scratch: D::Memory,
     tables: D::Tables,
     replays: Replays<D>,
+    /// Passes so far: what the frame keeps is of the last one.
+    passes: u64,
+}
+
+/// Which pass left what a plan keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    changes: u64,
+    passes: u64,
 }
 
 impl<D: Device> Store<D> {
@@ -65,6 +76,7 @@ impl<D: Device> Store<D> {
             lens,
             device,
             plans: HashMap::new(),
+            changes: 0,
         })
     }
 
@@ -83,8 +95,8 @@ impl<D: Device> Store<D> {
         self.device.write(&mut frame, recorded.places.noise.offset, &stream(noise, 0))?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
-        let replays = Replays::default();
-        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays });
+        let (replays, passes) = (Replays::default(), 0);
+        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays, passes });
         Ok(())
     }
 
@@ -93,14 +105,36 @@ impl<D: Device> Store<D> {
         self.plans.clear();
     }
 
-    /// Where the rows of a plan lie that was prepared.
-    pub(super) fn recorded(&self, key: Key) -> &Recorded {
-        &self.plans[&key].recorded
+    /// Where the rows of a plan lie.
+    ///
+    /// # Errors
+    /// A plan that was dropped since it was prepared.
+    pub(super) fn recorded(&self, key: Key) -> Result<&Recorded> {
+        Ok(&self.plans.get(&key).ok_or_else(gone)?.recorded)
+    }
+
+    /// Which pass a plan's memory is of.
+    pub(super) fn stamp(&self, key: Key) -> Result<Stamp> {
+        let passes = self.plans.get(&key).ok_or_else(gone)?.passes;
+        Ok(Stamp { changes: self.changes, passes })
+    }
+
+    /// Whether a plan's memory is still of that pass, or of another one.
+    ///
+    /// # Errors
+    /// Where the weights are no longer those of that pass.
+    pub(super) fn still(&self, key: Key, stamp: Stamp) -> Result<bool> {
+        let now = self.stamp(key)?;
+        if now.changes != stamp.changes {
+            let reason = "the weights on the device changed between a pass and its backward pass";
+            return Err(FlowError::Gradient(reason.into()));
+        }
+        Ok(now.passes == stamp.passes)
     }
 
     /// Brings a batch to the device.
     pub(super) fn start(&mut self, key: Key, x: &[f32], context: &[f32]) -> Result<()> {
-        let places = self.recorded(key).places;
+        let places = self.recorded(key)?.places;
         self.write(key, places.x.slot, x)?;
         self.write(key, places.context.slot, context)
     }
@@ -108,16 +142,15 @@ impl<D: Device> Store<D> {
     /// Writes to a plan's frame.
     pub(super) fn write(&mut self, key: Key, slot: Slot, numbers: &[f32]) -> Result<()> {
         let Self { device, plans, .. } = self;
-        if let Some(ready) = plans.get_mut(&key) {
-            device.write(&mut ready.frame, slot.offset, numbers)?;
-        }
-        Ok(())
+        let ready = plans.get_mut(&key).ok_or_else(gone)?;
+        Ok(device.write(&mut ready.frame, slot.offset, numbers)?)
     }
 
     /// Reads from a plan's frame.
     pub(super) fn read(&self, key: Key, slot: Slot) -> Result<Vec<f32>> {
         let mut numbers = vec![0.0; slot.len];
-        self.device.read(&self.plans[&key].frame, slot.offset, &mut numbers)?;
+        let ready = self.plans.get(&key).ok_or_else(gone)?;
+        self.device.read(&ready.frame, slot.offset, &mut numbers)?;
         Ok(numbers)
     }
 
@@ -160,8 +193,14 @@ impl<D: Device> Store<D> {
 
     /// Replaces both.
     pub(super) fn set_weights(&mut self, parameters: &[f32], derived: &[f32]) -> Result<()> {
+        self.changes += 1;
         self.device.write(&mut self.parameters, 0, parameters)?;
         Ok(self.device.write(&mut self.derived, 0, derived)?)
+    }
+
+    /// Replaces what is saved but not trained.
+    pub(super) fn set_buffers(&mut self, buffers: &[f32]) -> Result<()> {
+        Ok(self.device.write(&mut self.buffers, 0, buffers)?)
     }
 
     /// Replaces the gradient by the parameters.
@@ -172,8 +211,10 @@ impl<D: Device> Store<D> {
     /// Runs parts of a plan, one after the other: all kernels between two loops together.
     pub(super) fn run(&mut self, key: Key, parts: &[usize]) -> Result<()> {
         let Self { device, plans, .. } = self;
-        let Some(ready) = plans.get_mut(&key) else { return Ok(()) };
-        let Ready { plan, recorded, frame, scratch, tables, replays } = ready;
+        let ready = plans.get_mut(&key).ok_or_else(gone)?;
+        let Ready { plan, recorded, frame, scratch, tables, replays, passes } = ready;
+        *passes += u64::from(parts.contains(&PASS));
+        self.changes += u64::from(parts.contains(&UPDATE));
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
             Area::Buffers => Some(&self.buffers),
@@ -213,16 +254,13 @@ impl<D: Device> Store<D> {
         Ok(())
     }
 
-    /// Where the rows of a plan lie, if it is still there.
+    /// The device, and where the gradient by the parameters or a plan's frame lies there.
     #[cfg(feature = "dfdx-cuda")]
-    pub(super) fn known(&self, key: Key) -> Result<&Recorded> {
-        self.plans.get(&key).map(|ready| &ready.recorded).ok_or_else(gone)
-    }
-
-    /// The device, and a plan's frame there.
-    #[cfg(feature = "dfdx-cuda")]
-    pub(super) fn frame(&mut self, key: Key) -> Result<(&D, &mut D::Memory)> {
-        let Self { device, plans, .. } = self;
+    pub(super) fn place(&mut self, key: Key, area: Area) -> Result<(&D, &mut D::Memory)> {
+        let Self { device, plans, gradient, .. } = self;
+        if area == Area::Gradient {
+            return Ok((device, gradient));
+        }
         Ok((device, &mut plans.get_mut(&key).ok_or_else(gone)?.frame))
     }
 
@@ -239,7 +277,8 @@ impl<D: Device> Store<D> {
     }
 }
 
-#[cfg(feature = "dfdx-cuda")]
-fn gone() -> crate::FlowError {
-    crate::FlowError::Gradient("a training began before the backward pass".into())
+/// A plan is dropped where a training begins or buffers change.
+fn gone() -> FlowError {
+    let reason = "a training began, or buffers changed, between a pass and its backward pass";
+    FlowError::Gradient(reason.into())
 }

@@ -6,9 +6,9 @@ use flow_cuda::kernels::rows::{add_column_products, fill, Rows as Numbers, Vecto
 use flow_cuda::kernels::weights::take_rows;
 use flow_cuda::{Area, Device, Op, Recording, Slot};
 
-use super::flow::OnDevice;
+use super::flow::{finished, OnDevice};
 use super::lowering::Places;
-use super::plans::{Recorded, LOAD, PASS, PRODUCT, UPDATE};
+use super::plans::{Recorded, FINISH, LOAD, PASS, PRODUCT, UPDATE};
 use crate::engine::Direction;
 use crate::train::{Clip, Optimizer, Place, Rows, Step};
 use crate::{Architecture, Context, Event, FlowError, Result};
@@ -182,16 +182,16 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
         let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
         let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
-            let Recorded { order, places, on_cpu, .. } = *store.recorded(key);
+            let Recorded { order, places, on_cpu, .. } = *store.recorded(key)?;
             store.write(key, order, &bits)?;
             store.write(key, places.noise, &stream(noise, 0))?;
             store.write_optimizer(slot, &numbers)?;
             if !on_cpu {
-                store.run(key, &[LOAD, PASS, PRODUCT, UPDATE])?;
+                store.run(key, &[LOAD, PASS, PRODUCT, FINISH, UPDATE])?;
                 return Ok(None);
             }
             store.run(key, &[LOAD, PASS, PRODUCT])?;
-            let gradient = self.finished(store)?;
+            let gradient = finished(&self.machine, store, key)?;
             store.set_gradient(&gradient)?;
             store.run(key, &[UPDATE])?;
             Ok(Some(store.weights()?.0))

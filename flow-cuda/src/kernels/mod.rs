@@ -10,6 +10,7 @@ pub mod affine;
 mod arguments;
 pub mod bases;
 pub mod contraction;
+pub mod convolution;
 pub mod curves;
 pub mod diagonal;
 pub mod folds;
@@ -29,7 +30,7 @@ pub mod weights;
 
 pub(crate) use arguments::Arguments;
 #[cfg(any(feature = "gpu", test))]
-pub(crate) use gemm::Gemm;
+pub(crate) use gemm::{Fused, Gemm};
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +68,20 @@ families! {
     GATES 14 "gates";
     NET 15 "net";
     FOLDS 16 "folds";
+    CONVOLUTION 17 "convolution";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        let headers = [include_str!("arguments.h"), include_str!("activation.h")];
-        [headers[0], headers[1], include_str!("strip.h"), self.text].concat()
+        let headers = [
+            include_str!("arguments.h"),
+            include_str!("activation.h"),
+            include_str!("strip.h"),
+            include_str!("tiles.h"),
+            include_str!("patches.h"),
+        ];
+        [&headers[..], &[self.text]].concat().concat()
     }
 
     /// The names of its kernels.

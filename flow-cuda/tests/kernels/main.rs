@@ -2,6 +2,7 @@
 
 use flow_cuda::{Area, Device, DeviceError, Either, Emulated, Gpu, Op, Recording, Slot};
 
+mod convolutions;
 mod fused;
 mod graphs;
 mod nets;
