@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dfdx::optim::{Adam as DfdxAdam, AdamConfig};
 use dfdx::prelude::*;
-use flow_core::prelude::{flow, Flow, FlowError, Image, Noise, NormalizingFlow, Vector};
+use flow_core::prelude::{flow, Flow, FlowError, Noise, NormalizingFlow};
 use flow_core::Architecture;
 use flow_tests::device::chosen as gpu;
 
@@ -69,23 +69,25 @@ fn same_weights<A: Architecture<f32>>(
 /// A loss of both outputs of a pass, of a batch that is used elsewhere as well, so that gradients must
 /// be added to what is there.
 macro_rules! check_passes {
-    ($flow:expr, $on_gpu:expr, $x:expr) => {{
-        let (flow, on_gpu, x) = (&$flow, &$on_gpu, $x);
+    ($flow:expr, $on_gpu:expr, $x:expr, $z:expr) => {{
+        let (flow, on_gpu, x, z) = (&$flow, &$on_gpu, $x, $z);
         macro_rules! gradients {
-            ($on:expr, $pass:ident) => {{
-                let (y, log_det) = $on.$pass(x.leaky_trace()).expect("a pass");
+            ($on:expr, $pass:ident, $from:expr) => {{
+                let (y, log_det) = $on.$pass($from.leaky_trace()).expect("a pass");
                 let seen = [y.as_vec(), log_det.as_vec()];
-                let loss = y.square().sum() + (log_det * 0.7).sum() + x.leaky_trace().cos().sum();
-                (seen, loss.backward())
+                let again = $from.leaky_trace().cos().sum();
+                let gradients = (y.square().sum() + (log_det * 0.7).sum() + again).backward();
+                let by_batch = gradients.get(&$from).as_vec();
+                (seen, by_batch, gradients)
             }};
         }
-        for ((seen, mut found), (want_seen, mut want)) in [
-            (gradients!(on_gpu, forward), gradients!(flow, forward)),
-            (gradients!(on_gpu, inverse), gradients!(flow, inverse)),
+        for ((seen, by_batch, mut found), (want_seen, want_by_batch, mut want)) in [
+            (gradients!(on_gpu, forward, x), gradients!(flow, forward, x)),
+            (gradients!(on_gpu, inverse, z), gradients!(flow, inverse, z)),
         ] {
             close("the output", &seen[0], &want_seen[0]);
             close("log-determinants", &seen[1], &want_seen[1]);
-            close("by the batch", &found.get(&x).as_vec(), &want.get(&x).as_vec());
+            close("by the batch", &by_batch, &want_by_batch);
             same_weights(flow, &mut found, &mut want);
         }
         let (found, want) = (on_gpu.log_prob(x.leaky_trace()), flow.log_prob(x.leaky_trace()));
@@ -101,13 +103,13 @@ macro_rules! check_passes {
 fn gradients_on_the_tape_are_those_of_the_cpu() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
     let plain = Plain::<f32>::build(&cpu, 1).unwrap();
-    check_passes!(plain, plain.on(gpu.clone()).unwrap(), rows::<3>("x", 7));
+    check_passes!(plain, plain.on(gpu.clone()).unwrap(), rows::<3>("x", 7), rows::<3>("z", 7));
     let solved = Solved::<f32>::build(&cpu, 1).unwrap();
-    check_passes!(solved, solved.on(gpu.clone()).unwrap(), rows::<2>("x", 5));
+    check_passes!(solved, solved.on(gpu.clone()).unwrap(), rows::<2>("x", 5), rows::<2>("z", 5));
     let mut images = Images::<f32>::build(&cpu, 1).unwrap();
     let x = rows::<16>("x", 5).reshape_like(&(5, Const::<1>, Const::<4>, Const::<4>));
     images.initialize(x.clone()).unwrap();
-    check_passes!(images, images.on(gpu).unwrap(), x);
+    check_passes!(images, images.on(gpu).unwrap(), x, rows::<16>("z", 5));
 }
 
 #[test]

@@ -124,12 +124,11 @@ impl<D: Device> Store<D> {
     /// # Errors
     /// Where the weights are no longer those of that pass.
     pub(super) fn still(&self, key: Key, stamp: Stamp) -> Result<bool> {
-        let now = self.stamp(key)?;
-        if now.changes != stamp.changes {
+        if self.changes != stamp.changes {
             let reason = "the weights on the device changed between a pass and its backward pass";
             return Err(FlowError::Gradient(reason.into()));
         }
-        Ok(now.passes == stamp.passes)
+        Ok(self.stamp(key)? == stamp)
     }
 
     /// Brings a batch to the device.
