@@ -1,5 +1,6 @@
 """What a run found, as Markdown."""
 
+from operator import truediv
 from statistics import median
 
 from rounds import OURS
@@ -75,8 +76,9 @@ class Table:
             cells += ["", ""]
         rest = ", ".join(f"{model} {spread(times)}" for model, times in others[1:])
         if ceiling:
-            floor = operations(workload, kind) / ceiling[0] / 1e6
-            cells += [f"{number(floor)}", f"{median(ours) / floor:.1f}", rest]
+            best, usual = (operations(workload, kind) / rate / 1e6 for rate in ceiling[:2])
+            of = f"{median(ours) / usual:.1f} [{quantile(ours, 0.1) / best:.1f}]"
+            cells += [f"{number(usual)} [{number(best)}]", of, rest]
         else:
             cells += ["", "", rest]
         return f"| {' | '.join(cells)} |"
@@ -122,10 +124,11 @@ class Table:
             more = self.found.times.get(("W1", OURS, kind, self.threads))
             if one and more and self.threads and self.threads > 1:
                 gain = median(one) / median(more)
-                of = self.ceiling(self.threads)[0] / self.ceiling(1)[0]
+                low = quantile(one, 0.1) / quantile(more, 0.1)
+                best, usual = map(truediv, self.ceiling(self.threads)[:2], self.ceiling(1)[:2])
                 lines.append(
-                    f"- W1 {kind} on one thread: {spread(one)} ms, {gain:.2f} times as long as on "
-                    f"{self.threads}; the matrix product gains {of:.2f}."
+                    f"- W1 {kind} on one thread: {spread(one)} ms, {gain:.2f} [{low:.2f}] times as "
+                    f"long as on {self.threads}; the matrix product gains {usual:.2f} [{best:.2f}]."
                 )
         if row := self.found.times.get(("W2", OURS, "one_row", 1)):
             micro = spread([1e3 * milliseconds for milliseconds in row])

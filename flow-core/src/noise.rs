@@ -96,8 +96,12 @@ impl Noise {
 
     /// Fills `out` with standard normals, the first being number `start` of the stream.
     pub fn fill_normal<E: Scalar>(&self, start: u64, out: &mut [E]) {
-        for (i, value) in out.iter_mut().enumerate() {
-            *value = E::of(self.normal(start + i as u64));
+        let (odd, pairs) = out.split_at_mut((start % 2).min(out.len() as u64) as usize);
+        odd.iter_mut().for_each(|value| *value = E::of(self.normal(start)));
+        for (pair, block) in pairs.chunks_mut(2).zip(start.div_ceil(2)..) {
+            let (cosine, sine) = self.normal_pair(block);
+            let both = pair.iter_mut().zip([cosine, sine]);
+            both.for_each(|(value, number)| *value = E::of(number));
         }
     }
 }
@@ -150,6 +154,17 @@ mod tests {
             (0..n).map(|i| noise.normal(i)).fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
         assert!((sum / n as f64).abs() < 4.0 / (n as f64).sqrt());
         assert!((squares / n as f64 - 1.0).abs() < 4.0 * (2.0 / n as f64).sqrt());
+    }
+
+    #[test]
+    fn normals_are_the_same_one_by_one() {
+        let noise = Noise::seed(2);
+        for (start, len) in [(0, 7), (1, 6), (3, 1), (4, 1), (5, 0), (1 << 40, 3)] {
+            let mut filled = vec![0.0; len];
+            noise.fill_normal(start, &mut filled);
+            let each: Vec<f64> = (start..).take(len).map(|i| noise.normal(i)).collect();
+            assert_eq!(filled, each, "{len} from {start}");
+        }
     }
 
     #[test]

@@ -199,8 +199,12 @@ fn round_trip<A: Architecture<f64>>(
 ) {
     let (y, there) = apply(machine, direction, x, context);
     let (back, again) = apply(machine, opposite(direction), &y, context);
-    for (a, b) in x.iter().zip(&back) {
-        assert!((a - b).abs() < 1e-9 * (1.0 + a.abs()), "{direction:?} and back: {a} became {b}");
+    // A few roundings on the way come back as large as the way back is steep.
+    let rounded: Vec<f64> = y.iter().map(|v| v * (1.0 + 8.0 * f64::EPSILON)).collect();
+    let (near, _) = apply(machine, opposite(direction), &rounded, context);
+    for ((a, b), c) in x.iter().zip(&back).zip(&near) {
+        let tolerance = 1e-9 * (1.0 + a.abs()) + (b - c).abs();
+        assert!((a - b).abs() < tolerance, "{direction:?} and back: {a} became {b}");
     }
     for (a, b) in there.iter().zip(&again) {
         assert!((a + b).abs() < 1e-9, "{direction:?}: log-determinants {a} and {b} should cancel");

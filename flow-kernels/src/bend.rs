@@ -204,9 +204,16 @@ impl<E: Element> Curve<E> for Tanh {
     }
 }
 
+/// The hyperbolic tangent and its slope.
+#[inline(always)]
+pub(crate) fn tanh_and_slope<S: Simd, E: Element>(v: E) -> (E, E) {
+    let (value, slope, _) = Tanh.at::<S>(v);
+    (value, slope)
+}
+
 /// `e^(−|v|)`, `σ(v)` and `σ(−v)`.
 #[inline(always)]
-fn gates<S: Simd, E: Element>(v: E) -> (E, E, E) {
+pub(crate) fn gates<S: Simd, E: Element>(v: E) -> (E, E, E) {
     let small = exp_of::<S, E>(-v.magnitude());
     let large = E::ONE / (E::ONE + small);
     let rest = small * large;
@@ -227,10 +234,11 @@ impl<E: Element> Curve<E> for Swish {
     }
 }
 
-/// `ln(1 + e^v)`.
+/// `ln(1 + e^v)` and its slope.
 #[inline(always)]
-pub(crate) fn softplus_of<S: Simd, E: Element>(v: E) -> E {
-    Softplus.at::<S>(v).0
+pub(crate) fn softplus_and_slope<S: Simd, E: Element>(v: E) -> (E, E) {
+    let (value, slope, _) = Softplus.at::<S>(v);
+    (value, slope)
 }
 
 #[derive(Clone, Copy)]

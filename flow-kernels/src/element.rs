@@ -7,7 +7,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use pulp::Simd;
 
 use crate::map::Map;
-use crate::{bend, map, softmax, transpose, triangle, Function, Triangle};
+use crate::spline::{self, Splines, Way};
+use crate::{bend, factor, map, transpose, triangle, Factor, Function, Triangle};
 
 /// A floating point type that kernels compute with: `f32` or `f64`.
 pub trait Element:
@@ -37,6 +38,9 @@ pub trait Element:
     #[doc(hidden)]
     fn magnitude(self) -> Self;
 
+    #[doc(hidden)]
+    fn root(self) -> Self;
+
     /// `e^self` in two parts: `(m, s, t)` with `e^self = (1 + m)·s·t`, where `s·t` is a power of two
     /// and 1 for a small `self`. Far out, the parts overflow or underflow as `e^self` does.
     #[doc(hidden)]
@@ -62,7 +66,26 @@ pub trait Element:
     fn map(map: Map, values: &mut [Self]);
 
     #[doc(hidden)]
-    fn softmax(values: &mut [Self], chunk: usize, count: usize, len: usize);
+    fn factors(factor: Factor<Self>, values: &mut [Self], logs: &mut [Self], slopes: &mut [Self]);
+
+    #[doc(hidden)]
+    fn splines(
+        splines: &Splines,
+        way: Way,
+        values: &mut [Self],
+        parameters: &mut [Self],
+        logs: &mut [Self],
+    );
+
+    #[doc(hidden)]
+    fn spline_products(
+        splines: &Splines,
+        way: Way,
+        x: &[Self],
+        parameters: &mut [Self],
+        gradient: &mut [Self],
+        by_logs: &[Self],
+    );
 
     #[doc(hidden)]
     fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]);
@@ -120,6 +143,11 @@ macro_rules! element {
             #[inline(always)]
             fn magnitude(self) -> Self {
                 self.abs()
+            }
+
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
             }
 
             #[inline(always)]
@@ -184,8 +212,34 @@ macro_rules! element {
                 map::run(map, values);
             }
 
-            fn softmax(values: &mut [Self], chunk: usize, count: usize, len: usize) {
-                softmax::run(values, chunk, count, len);
+            fn factors(
+                factor: Factor<Self>,
+                values: &mut [Self],
+                logs: &mut [Self],
+                slopes: &mut [Self],
+            ) {
+                factor::run(factor, values, logs, slopes);
+            }
+
+            fn splines(
+                splines: &Splines,
+                way: Way,
+                values: &mut [Self],
+                parameters: &mut [Self],
+                logs: &mut [Self],
+            ) {
+                spline::run(splines, way, values, parameters, logs);
+            }
+
+            fn spline_products(
+                splines: &Splines,
+                way: Way,
+                x: &[Self],
+                parameters: &mut [Self],
+                gradient: &mut [Self],
+                by_logs: &[Self],
+            ) {
+                spline::run_products(splines, way, x, parameters, gradient, by_logs);
             }
 
             fn solve(system: Triangle, matrix: &[Self], diagonal: &[Self], vectors: &mut [Self]) {

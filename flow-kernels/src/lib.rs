@@ -1,8 +1,8 @@
 //! Functions of whole buffers at vector width: activations, exponentials, triangular systems.
 //!
 //! [`bend`] is an activation with its bias and slopes; [`exp`] and [`ln`] take each number of a
-//! buffer, [`softmax_and_softplus`] the parameters of splines, and [`solve`] triangular systems for many vectors. Functions
-//! state their error, which tests check over the whole range.
+//! buffer, [`factors`] are those of affine maps, [`Splines`] are rational-quadratic splines, and [`solve`] takes triangular systems for many
+//! vectors. Functions state their error, which tests check over the whole range.
 //!
 //! ```
 //! use flow_kernels::{bend, Function};
@@ -26,15 +26,20 @@
 pub(crate) const LANES: usize = 16;
 
 mod bend;
+mod bin;
 mod element;
+mod factor;
 mod map;
-mod softmax;
+mod spline;
+mod spline_lines;
 mod transpose;
 mod triangle;
 
 pub use bend::{bend, Function};
+pub use bin::{Bin, ByBin};
 pub use element::Element;
+pub use factor::{factors, Factor};
 pub use map::{exp, ln};
-pub use softmax::softmax_and_softplus;
+pub use spline::Splines;
 pub use transpose::transpose;
 pub use triangle::{solve, Triangle};

@@ -29,7 +29,7 @@ pub fn transpose<E: Element>(to: &mut [E], from: &[E], strides: [usize; 2], size
     E::transpose(to, from, strides, sizes);
 }
 
-/// Squares by `turn`, and what is left over number by number.
+/// Squares by `turn`; the last ones reach back over what is done where the sides are not whole ones.
 #[inline(always)]
 pub(crate) fn run<E: Element>(
     to: &mut [E],
@@ -38,9 +38,16 @@ pub(crate) fn run<E: Element>(
     [rows, columns]: [usize; 2],
     turn: impl Fn([[E; SIDE]; SIDE]) -> [[E; SIDE]; SIDE],
 ) {
-    let whole = [rows / SIDE * SIDE, columns / SIDE * SIDE];
-    for i in (0..whole[0]).step_by(SIDE) {
-        for j in (0..whole[1]).step_by(SIDE) {
+    if rows < SIDE || columns < SIDE {
+        for i in 0..rows {
+            for j in 0..columns {
+                to[j * there + i] = from[i * stride + j];
+            }
+        }
+        return;
+    }
+    for i in (0..rows).step_by(SIDE).map(|i| i.min(rows - SIDE)) {
+        for j in (0..columns).step_by(SIDE).map(|j| j.min(columns - SIDE)) {
             let mut square = [[E::default(); SIDE]; SIDE];
             for (k, line) in square.iter_mut().enumerate() {
                 *line = *from[(i + k) * stride + j..].first_chunk().expect("a line");
@@ -48,12 +55,6 @@ pub(crate) fn run<E: Element>(
             for (k, line) in turn(square).into_iter().enumerate() {
                 *to[(j + k) * there + i..].first_chunk_mut().expect("a line") = line;
             }
-        }
-    }
-    for i in 0..rows {
-        let left = if i < whole[0] { whole[1] } else { 0 };
-        for j in left..columns {
-            to[j * there + i] = from[i * stride + j];
         }
     }
 }

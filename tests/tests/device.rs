@@ -100,9 +100,22 @@ flow! {
         residual(lipschitz = 0.8, net = mlp([9], elu, zero_init = false));
     }
 
-    struct Continuous: Vector<2> {
-        leaky_relu;
-        ode(net = mlp([4], tanh), solver = rk4(2));
+    struct Continuous: Vector<2> given Vector<1> {
+        ode(net = mlp([6], tanh), solver = rk4(3));
+        ode(net = mlp([5], swish), time = 0.5, solver = rk4(2), trace = hutchinson);
+    }
+
+    struct Adaptive: Vector<2> {
+        ode(net = mlp([6], tanh), solver = dopri5(1e-5));
+    }
+
+    struct Steep: Vector<2> {
+        ode(net = mlp([6], swish), solver = dopri5(1e-5));
+    }
+
+    /// Far more steps than plans have room for at first.
+    struct Winding: Vector<2> {
+        ode(net = mlp([6], tanh), time = 60.0, solver = dopri5(1e-5));
     }
 
     struct OwnBlock: Vector<2> {
@@ -365,12 +378,8 @@ fn blocks_that_run_again_give_the_same_gradients() {
     let mut images = Images::<f32>::build(&cpu, 1).unwrap();
     let rows = Rows::new(numbers("x", 16 * 21), 16).unwrap();
     images.initialize(rows.x::<Image<1, 4, 4>>().unwrap()).unwrap();
-    check(&images, gpu.clone(), 16, 0);
+    check(&images, gpu, 16, 0);
     check_training_in(Memory::Recomputed, (*images).clone(), &rows);
-
-    let plain = Plain::<f32>::build(&cpu, 1).unwrap().on(gpu).unwrap();
-    let error = plain.memory(Memory::Inverted).err().map(|error| error.to_string());
-    assert!(error.is_some_and(|e| e.contains("expected Memory::Stored or Memory::Recomputed")));
 }
 
 #[test]
@@ -429,6 +438,48 @@ fn every_base_trains_on_the_device() {
     close("their log-probabilities", &found.1.as_vec(), &want.1.as_vec(), 1e-4);
 }
 
+#[test]
+fn continuous_blocks_are_those_of_the_cpu() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let mut equal = Continuous::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut equal, 0.3);
+    let rows = Rows::new(numbers("x", 2 * 24), 2).unwrap();
+    let rows = rows.given(numbers("context", 24), 1).unwrap();
+    check_training((*equal).clone(), &rows);
+    check_training_in(Memory::Recomputed, (*equal).clone(), &rows);
+
+    let mut adaptive = Adaptive::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut adaptive, 0.3);
+    let rows = Rows::new(numbers("x", 2 * 24), 2).unwrap();
+    check_training((*adaptive).clone(), &rows);
+    let found = adaptive.on(gpu).unwrap().sample(9, &mut Noise::seed(3)).unwrap();
+    let want = adaptive.sample(9, &mut Noise::seed(3)).unwrap();
+    close("samples", &found.as_vec(), &want.as_vec(), 1e-4);
+}
+
+#[test]
+fn plans_make_room_for_as_many_steps_as_rows_take() {
+    let cpu = Cpu::default();
+    let mut winding = Winding::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut winding, 0.4);
+    let rows = Rows::new(numbers("x", 2 * 24), 2).unwrap();
+    check_training_in(Memory::Recomputed, (*winding).clone(), &rows);
+    check_training((*winding).clone(), &rows);
+}
+
+#[test]
+fn a_row_that_does_not_come_through_stops_the_pass() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let mut flow = Steep::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut flow, 3.0);
+    let mut x: Vec<f32> = numbers("x", 2 * 9).into_iter().map(|v| 1e-3 * v).collect();
+    x[2 * 4] = 3e38;
+    let found = flow.on(gpu).unwrap().map_rows(false, &x, &[]).map(drop);
+    let want = flow.forward(cpu.tensor_from_vec(x, (9, dfdx::shapes::Const::<2>))).map(drop);
+    assert!(want.is_err());
+    assert_eq!(found, want);
+}
+
 /// The error of a flow that has no kernels.
 fn refused<A: Architecture<f32>>(flow: &Flow<A, f32>, gpu: Chosen) -> String {
     match flow.on(gpu) {
@@ -441,11 +492,9 @@ fn refused<A: Architecture<f32>>(flow: &Flow<A, f32>, gpu: Chosen) -> String {
 #[test]
 fn what_cannot_be_done_is_said() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
-    let message = refused(&Continuous::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
-    assert!(message.starts_with("`ode(") && message.contains(" at 1 does not run on a GPU"));
-    assert!(message.contains("help: run this flow on the CPU"), "{message}");
     let message = refused(&OwnBlock::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
     assert!(message.starts_with("`use Negate` at 1 does not run on a GPU"), "{message}");
+    assert!(message.contains("help: run this flow on the CPU"), "{message}");
     let message = refused(&OwnNet::<f32>::build(&cpu, 1).unwrap(), gpu.clone());
     assert!(message.contains(" at 0 does not run on a GPU yet: its net\n"), "{message}");
 

@@ -124,7 +124,7 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
         entries: &mut [usize],
         backwards: bool,
     ) -> Result<Vec<flow_cuda::Op>> {
-        self.record(to, entries, backwards)
+        Ok(self.record(to, entries, backwards))
     }
 
     #[cfg(feature = "cuda")]

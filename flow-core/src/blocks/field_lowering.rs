@@ -1,7 +1,7 @@
 //! A vector field as kernels for a GPU.
 
 use flow_cuda::kernels::rows::{add_repeated, fill, gather, Rows};
-use flow_cuda::{Op, Slot};
+use flow_cuda::{Op, Slot, Table};
 
 use super::Field;
 use crate::blocks::probe::Trace;
@@ -28,6 +28,30 @@ impl<N> Field<N> {
         let x = Rows::new(x, self.size());
         to.record(gather(to.rows(), x, to.context(), from, input));
         input
+    }
+
+    /// Which entry of a row each number is that the net reads where there is a time: -1 for that, and
+    /// -2 - c for number c of the context.
+    pub(in crate::blocks) fn entries_in_time<E: Scalar>(&self, to: &mut Lowering<E>) -> Table {
+        let (each, features) = (self.each(), self.shape.features());
+        let numbers = (0..each * self.shape.pixels()).map(|i| match i % each {
+            k if k < features => (i / each * features + k) as isize,
+            k if k == features + self.context => -1,
+            k => -2 - (k - features) as isize,
+        });
+        to.recording().table(numbers)
+    }
+
+    /// Records the field at what its net reads, with what its Jacobian needs.
+    pub(in crate::blocks) fn record_in_time<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        places: [Slot; 2],
+    ) -> Result<Linearized>
+    where
+        N: Differentiable<E>,
+    {
+        self.net.lower_at(to, places)
     }
 
     /// Vectors as long as a sample as the net reads them, with zeros beside the features.

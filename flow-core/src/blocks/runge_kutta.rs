@@ -211,6 +211,10 @@ impl<N> Stepper<'_, N> {
     }
 }
 
+#[cfg(feature = "cuda")]
+#[path = "runge_kutta_lowering.rs"]
+mod lowering;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! A monotone rational-quadratic spline through given knots, a straight line beyond them.
 
-use crate::transforms::rational_quadratic::Bin;
+use flow_kernels::Bin;
+
 use crate::Scalar;
 
 /// A feature's knots.

@@ -7,11 +7,13 @@ use flow_cuda::kernels::noise::stream as noise_stream;
 use flow_cuda::{Device, Slot};
 
 use super::graphs::Graphs;
+use super::lowering::FEWEST_STEPS;
 use super::plans::{record, Drawn, Recorded, FINISH, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::tape::{Batch, Row};
 use super::training::Update;
 use crate::engine::{check, AddGradient, Direction, Machine};
+use crate::memory::GuardReport;
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State, Values,
 };
@@ -22,7 +24,7 @@ pub struct OnDevice<A: Architecture<f32>, D: Device> {
     pub(super) store: Arc<Mutex<Store<D>>>,
     pub(super) trainable: Vec<std::ops::Range<usize>>,
     pub(super) update: Option<Update>,
-    memory: Memory,
+    pub(super) memory: Memory,
     /// Adds a gradient by all parameters to that by the weights of the flow on the CPU.
     pub(super) by_weights: AddGradient<f32>,
     pub(super) last_error: Arc<Mutex<Option<FlowError>>>,
@@ -49,8 +51,9 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     /// [`FlowError::NotOnGpu`] for a block whose forward direction has no kernels yet, and what the
     /// device reports, such as too little memory. A block that is not initialised.
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
-        let machine = self.machine().clone();
-        record(&machine, Direction::Forward, 1, (false, false), Memory::Stored, None)?;
+        let machine = self.machine().apart();
+        let (forward, none) = (Direction::Forward, (false, false));
+        record(&machine, forward, 1, none, Memory::Stored, FEWEST_STEPS, None)?;
         let store = Arc::new(Mutex::new(Store::new(device, machine.state())?));
         let trainable = self.trainable().to_vec();
         Ok(OnDevice {
@@ -69,18 +72,33 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
 
 impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     /// What passes keep for their gradients: with [`Memory::Recomputed`] each block's input alone, and
-    /// the block runs again before its product.
+    /// the block runs again before its product; with [`Memory::Inverted`] a fingerprint of it, under the
+    /// same guard as on the CPU.
+    ///
+    /// A guard looks once after all products, so that nothing waits for the processor in between. Where
+    /// an inverse has exploded the products are done once more, block by block. Errors are relative to
+    /// the median norm of the whole batch, and projections are others than on the CPU.
     ///
     /// # Errors
-    /// [`FlowError::Option`] for [`Memory::Inverted`], which is for the CPU.
+    /// [`FlowError::Option`] for a guard whose threshold is not above 0. Blocks that cannot be inverted
+    /// to save memory are an error of the passes that keep something.
     pub fn memory(mut self, memory: Memory) -> Result<Self> {
-        if !matches!(memory, Memory::Stored | Memory::Recomputed) {
-            let expected = "Memory::Stored or Memory::Recomputed on a GPU";
-            return Err(FlowError::option("memory", format!("{memory:?}"), expected));
+        if let Some(guard) = memory.guard() {
+            guard.check()?;
         }
         self.memory = memory;
-        self.lock().forget();
         Ok(self)
+    }
+
+    /// What the guard of the last product under [`Memory::Inverted`] saw, if there was one.
+    pub fn guard_report(&self) -> Option<GuardReport> {
+        self.machine.watch().report()
+    }
+
+    /// Inverts again, where a guard had switched to recomputing for good
+    /// ([`Policy::SwitchToRecomputing`](crate::memory::Policy::SwitchToRecomputing)).
+    pub fn trust_inverse(&self) {
+        self.machine.watch().distrust(false);
     }
 
     /// `rows` samples: those that the flow gives on the CPU with the same noise, but for rounding.
@@ -184,7 +202,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     /// # Errors
     /// Weights of another number, and what the device reports.
     pub fn set_weights(&mut self, flow: &Flow<A, f32, Cpu>) -> Result<()> {
-        let machine = flow.machine().clone();
+        let machine = flow.machine().apart();
         let lens = |machine: &Machine<A, f32>| {
             let State { values, derived, .. } = machine.state();
             [values.parameters.len(), values.buffers.len(), derived.len()]
@@ -207,6 +225,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         }
         store.set_weights(&new.values.parameters, &new.derived)?;
         drop(store);
+        machine.watch().distrust(self.machine.watch().distrusts());
         self.machine = machine;
         self.trainable = flow.trainable().to_vec();
         self.by_weights = flow.adds_to_weights();
@@ -292,15 +311,36 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         direction: Direction,
         rows: usize,
         (keeping, drawing): (bool, bool),
-        job: impl FnOnce(&mut Store<D>, Key) -> Result<R>,
+        job: impl FnMut(&mut Store<D>, Key) -> Result<R>,
     ) -> Result<R> {
-        let mut store = self.lock();
         let key = Key { direction, rows, keeping, drawing };
-        let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
-        store.prepare(key, self.machine.noise().key(), || {
-            record(&self.machine, direction, rows, (keeping, drawing), self.memory, update)
+        let (memory, update) = (self.memory, self.update.as_ref());
+        with_plan(&self.machine, &mut self.lock(), (memory, update), key, job)
+    }
+}
+
+/// Runs a job on a plan, which is recorded where it is not there yet.
+pub(super) fn with_plan<A: Architecture<f32>, D: Device, R>(
+    machine: &Machine<A, f32>,
+    store: &mut Store<D>,
+    (memory, update): (Memory, Option<&Update>),
+    key: Key,
+    mut job: impl FnMut(&mut Store<D>, Key) -> Result<R>,
+) -> Result<R> {
+    let Key { direction, rows, keeping, drawing } = key;
+    let memory = machine.watch().memory(memory)?;
+    store.settle(memory);
+    let update = update.filter(|_| keeping && direction == Direction::LogProb);
+    loop {
+        let room = store.room();
+        store.prepare(key, machine.noise().key(), || {
+            record(machine, direction, rows, (keeping, drawing), memory, room, update)
         })?;
-        job(&mut store, key)
+        match job(store, key) {
+            // A solver took more steps than there was room for. Now there is.
+            Err(_) if store.room() > room => {}
+            done => return done,
+        }
     }
 }
 

@@ -48,12 +48,23 @@ impl<E: Scalar> Lowering<E> {
     /// What `f` records, for another place than the end of the pass, and without keeping anything
     /// for a product.
     pub(crate) fn apart(&mut self, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<Vec<Op>> {
+        self.aside(false, f).map(|((), ops)| ops)
+    }
+
+    /// As [`apart`](Self::apart) with what `f` gives, for a product: what it keeps where `keeping` lasts
+    /// for as long as scratch memory does.
+    pub(crate) fn aside<R>(
+        &mut self,
+        keeping: bool,
+        f: impl FnOnce(&mut Self) -> Result<R>,
+    ) -> Result<(R, Vec<Op>)> {
         let before = std::mem::take(&mut self.ops);
-        let keeping = std::mem::replace(&mut self.keeping, false);
+        let modes = (self.keeping, self.briefly);
+        (self.keeping, self.briefly) = (keeping, true);
         let done = f(self);
-        self.keeping = keeping;
+        (self.keeping, self.briefly) = modes;
         let ops = std::mem::replace(&mut self.ops, before);
-        done.map(|()| ops)
+        done.map(|done| (done, ops))
     }
 
     /// Repeats the ops until they write that no row is open; `stuck` tells of a row that gets nowhere.

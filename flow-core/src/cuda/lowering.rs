@@ -9,9 +9,13 @@ use flow_cuda::kernels::rows::{
 };
 use flow_cuda::{Area, Op, Recording, Slot, Table};
 
+use super::inverting::Trail;
 use super::loops::Stuck;
 use crate::engine::{Buffers, Derived, Parameter, State};
 use crate::{Block, FlowError, Item, Result, Scalar};
+
+/// Steps that solvers have room for in a plan, until one takes more.
+pub(super) const FEWEST_STEPS: usize = 64;
 
 /// Records one pass of a flow and its product as kernels, block by block.
 ///
@@ -20,12 +24,12 @@ use crate::{Block, FlowError, Item, Result, Scalar};
 #[derive(Debug)]
 pub struct Lowering<E> {
     state: Arc<State<E>>,
-    items: &'static [Item],
-    leaves: Arc<Vec<String>>,
+    pub(super) items: &'static [Item],
+    pub(super) leaves: Arc<Vec<String>>,
     pub(super) leaf: usize,
     rows: usize,
     pub(super) keeping: bool,
-    places: Places,
+    pub(super) places: Places,
     pub(super) recording: Recording,
     pub(super) ops: Vec<Op>,
     products: Vec<Vec<Op>>,
@@ -33,6 +37,11 @@ pub struct Lowering<E> {
     pub(super) stuck: Vec<Stuck>,
     /// Where blocks are run again before their product: a place for the log-determinants of that.
     again: Option<Slot>,
+    /// What is kept is kept for a moment: the product, or what comes before it, runs next.
+    pub(super) briefly: bool,
+    /// Where inputs are reconstructed.
+    pub(super) trail: Option<Trail>,
+    room: usize,
 }
 
 /// What was recorded.
@@ -48,6 +57,8 @@ pub(crate) struct Lowered {
     pub(crate) weights: WeightOps,
     /// What to say of each loop that does not end.
     pub(crate) stuck: Vec<Stuck>,
+    /// Of blocks that are inverted, what the way back is made of.
+    pub(crate) trail: Option<Trail>,
 }
 
 /// What depends on the weights alone.
@@ -127,12 +138,21 @@ impl<E: Scalar> Lowering<E> {
             weights: WeightOps::default(),
             stuck: Vec::new(),
             again: None,
+            briefly: false,
+            trail: None,
+            room: FEWEST_STEPS,
         }
+    }
+
+    /// With room for so many steps of a solver that chooses them as it goes.
+    pub(crate) fn with_room(self, room: usize) -> Self {
+        Self { room, ..self }
     }
 
     /// Keeps nothing of a block but its input, and runs it again before its product.
     pub(crate) fn recomputing(mut self) -> Self {
         self.again = self.keeping.then(|| self.recording.frame(self.rows));
+        self.briefly = true;
         self
     }
 
@@ -146,9 +166,14 @@ impl<E: Scalar> Lowering<E> {
     ) -> Result<()> {
         self.leaf = leaf;
         let mut entries: Vec<usize> = x.iter().map(|v| v.as_f64() as usize).collect();
-        let product = match self.again {
-            Some(log_det) => self.leaf_again(block, &mut entries, backwards, log_det)?,
-            None => block.lower(self, &mut entries, backwards)?,
+        let product = match (self.trail.take(), self.again) {
+            (Some(trail), _) => {
+                let (trail, ops) = self.leaf_inverted(trail, block, &mut entries, backwards)?;
+                self.trail = Some(trail);
+                ops
+            }
+            (_, Some(log_det)) => self.leaf_again(block, &mut entries, backwards, log_det)?,
+            _ => block.lower(self, &mut entries, backwards)?,
         };
         x.iter_mut().zip(entries).for_each(|(v, entry)| *v = E::of(entry as f64));
         self.products.push(product);
@@ -190,11 +215,16 @@ impl<E: Scalar> Lowering<E> {
         Ok(ops)
     }
 
+    /// Whether blocks' inputs are reconstructed from their outputs.
+    pub(crate) fn inverts(&self) -> bool {
+        self.trail.is_some()
+    }
+
     /// What was recorded.
     pub(crate) fn finish(self) -> Lowered {
         let product = self.products.into_iter().rev().flatten().collect();
-        let Self { recording, ops: pass, weights, stuck, .. } = self;
-        Lowered { recording, pass, product, weights, stuck }
+        let Self { recording, ops: pass, weights, stuck, trail, .. } = self;
+        Lowered { recording, pass, product, weights, stuck, trail }
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -297,11 +327,16 @@ impl<E: Scalar> Lowering<E> {
 
     /// Memory that lasts until the block's product, where there is one.
     pub fn keep(&mut self, len: usize) -> Slot {
-        if self.keeping && self.again.is_none() {
+        if self.keeping && !self.briefly {
             self.recording.frame(len)
         } else {
             self.recording.scratch(len)
         }
+    }
+
+    /// How many steps of each row there is room for, where a solver chooses them as it goes.
+    pub(crate) fn room(&self) -> usize {
+        self.room
     }
 
     /// Memory that lasts while the block's pass runs, or while its product runs.
@@ -347,6 +382,8 @@ impl<E: Scalar> Lowering<E> {
     /// The base distribution is recorded now.
     pub(crate) fn at_base(&mut self) {
         self.leaf = self.leaves.len();
+        // What it keeps is read before any block runs again.
+        self.briefly = false;
     }
 
     /// An error that names the block, or the part of it, that has no kernels yet.

@@ -30,12 +30,16 @@
 //! plan that they came from, when a training begins for that of its steps; `Gpu::without_graphs` turns
 //! them off, and [`OnDevice::graphs`] says what could not be captured.
 //!
-//! `ode`, blocks and nets of one's own, and residual nets in residual blocks have no kernels: they are an
-//! error that names them, [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the
-//! inverse of a residual block, runs until every row has its answer; the processor looks every few turns.
+//! Blocks and nets of one's own have no kernels: they are an error that names them,
+//! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the inverse of a residual
+//! block, and steps of a solver that chooses them as it goes, run until every row has its answer; the
+//! processor looks every few turns. A plan has room for 64 such steps of each row where gradients are
+//! asked for; where one takes more it is made once more, with room for them.
 
 mod flow;
 mod graphs;
+mod guarded;
+mod inverting;
 mod loops;
 mod lowering;
 #[cfg(feature = "dfdx-cuda")]

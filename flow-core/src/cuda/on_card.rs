@@ -14,11 +14,12 @@ use dfdx::prelude::{
 use dfdx::tensor_ops::{ReshapeTo, SumTo};
 use flow_cuda::{Area, Gpu, Slot};
 
-use super::flow::finished;
+use super::flow::{finished, with_plan};
 use super::plans::{FINISH, PASS, PRODUCT};
 use super::store::{Key, Stamp, Store};
+use super::training::Update;
 use crate::engine::{remember, Machine};
-use crate::{Architecture, FlowError, Result};
+use crate::{Architecture, FlowError, Memory, Result};
 
 /// A number for each row.
 pub(super) type Row<N, T = NoneTape> = Tensor<(N,), f32, Cuda, T>;
@@ -68,6 +69,8 @@ pub(super) struct Operation<A: Architecture<f32>> {
     pub(super) last_error: Arc<Mutex<Option<FlowError>>>,
     pub(super) trainable: Vec<std::ops::Range<usize>>,
     pub(super) leaf: Option<Flat>,
+    pub(super) memory: Memory,
+    pub(super) update: Option<Update>,
     pub(super) key: Key,
     pub(super) stamp: Stamp,
     pub(super) x: Flat,
@@ -120,25 +123,29 @@ impl<A: Architecture<f32>> Operation<A> {
         by_output: Option<Address>,
         by_number: Address,
     ) -> Result<()> {
-        let (places, finished_there) = {
-            let mut store = self.lock();
-            if !store.still(self.key, self.stamp)? {
-                pass(&mut store, self.key, &self.x, self.context.as_ref())?;
+        let from = (self.memory, self.update.as_ref());
+        let mut store = self.lock();
+        store.unchanged(self.stamp)?;
+        let ran = with_plan(&self.machine, &mut store, from, self.key, |store, key| {
+            if store.stamp(key)? != self.stamp {
+                pass(store, key, &self.x, self.context.as_ref())?;
             }
-            let recorded = store.recorded(self.key)?;
+            let recorded = store.recorded(key)?;
             let (output, places) = (recorded.by_output, recorded.places);
             let there = !recorded.on_cpu;
             done(&self.x)?;
             if let Some(by_output) = by_output {
-                store.copy_in(self.key, output, by_output)?;
+                store.copy_in(key, output, by_output)?;
             }
-            store.copy_in(self.key, places.by_log_det, by_number)?;
-            store.run(self.key, &[PRODUCT])?;
+            store.copy_in(key, places.by_log_det, by_number)?;
+            store.run(key, &[PRODUCT])?;
             if there {
-                store.run(self.key, &[FINISH])?;
+                store.run(key, &[FINISH])?;
             }
-            (places, there)
-        };
+            Ok((places, there))
+        });
+        drop(store);
+        let (places, finished_there) = ran?;
         add(gradients, &self.x, self.tensor(&[places.gradient.slot])?)?;
         if let Some(context) = &self.context {
             add(gradients, context, self.tensor(&[places.context_gradient.slot])?)?;

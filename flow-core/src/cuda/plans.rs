@@ -6,6 +6,7 @@ use flow_cuda::kernels::noise::STREAM;
 use flow_cuda::kernels::rows::{fill, gather, scaled_copy, scatter, Rows};
 use flow_cuda::{Area, Plan, Slot};
 
+use super::guarded::Guarded;
 use super::loops::Stuck;
 use super::lowering::{Lowered, Lowering, Places};
 use super::training::Update;
@@ -30,6 +31,8 @@ pub(super) struct Recorded {
     pub(super) on_cpu: bool,
     /// What to say of each loop that does not end.
     pub(super) stuck: Vec<Stuck>,
+    /// The way back through blocks that are inverted.
+    pub(super) guarded: Option<Arc<Guarded>>,
 }
 
 /// Samples of the base that a plan draws.
@@ -50,7 +53,8 @@ pub(super) const LOAD: usize = 3;
 pub(super) const UPDATE: usize = 4;
 
 /// Records a pass, with a product where it is `keeping`, and with a step of a training where there
-/// is an `update`; `drawing`, its input are samples of the base, where that has kernels.
+/// is an `update`; `drawing`, its input are samples of the base, where that has kernels. Solvers have
+/// `room` for so many steps.
 ///
 /// # Errors
 /// The first block that has no kernels, and blocks that are not initialised.
@@ -60,6 +64,7 @@ pub(super) fn record<A: Architecture<f32>>(
     rows: usize,
     (keeping, drawing): (bool, bool),
     memory: Memory,
+    room: usize,
     update: Option<&Update>,
 ) -> Result<(Plan, Recorded)> {
     let size = A::Event::SHAPE.size();
@@ -74,9 +79,12 @@ pub(super) fn record<A: Architecture<f32>>(
     let sizes = [rows, size, A::Context::SIZE];
     let state = machine.shared_state();
     let mut lowering = Lowering::new(state.clone(), A::ITEMS, leaves.clone(), sizes, keeping);
-    if memory == Memory::Recomputed {
-        lowering = lowering.recomputing();
-    }
+    lowering = lowering.with_room(room);
+    lowering = match memory.guard() {
+        Some(guard) => lowering.inverting(guard, direction == Direction::Inverse),
+        None if memory == Memory::Recomputed => lowering.recomputing(),
+        None => lowering,
+    };
     let places = lowering.places();
     lowering.record(fill(places.log_det, 0.0));
     let drawn = if drawing { draw(machine, &mut lowering)? } else { None };
@@ -105,6 +113,11 @@ pub(super) fn record<A: Architecture<f32>>(
         fill(Slot::new(Area::DerivedGradient, 0, state.derived.len()), 0.0),
         fill(places.context_gradient.slot, 0.0),
     ];
+    if lowering.inverts() {
+        let end = lowering.recording().frame(places.x.slot.len);
+        lowering.record(scaled_copy(end, places.x.slot, 1.0));
+        first.push(scaled_copy(places.x.slot, end, 1.0));
+    }
     let (output, by_output);
     if direction == Direction::LogProb {
         lowering.at_base();
@@ -121,9 +134,10 @@ pub(super) fn record<A: Architecture<f32>>(
             first.push(scatter(rows, places.gradient, order, by_output));
         }
     }
-    let Lowered { mut recording, pass, product, weights, stuck } = lowering.finish();
+    let Lowered { mut recording, pass, product, weights, stuck, trail } = lowering.finish();
     let mut parts = vec![pass];
     let (mut order, on_cpu) = (Slot::NONE, weights.on_cpu);
+    let start = first.clone();
     if keeping {
         first.extend(product);
         parts.push(first);
@@ -139,7 +153,13 @@ pub(super) fn record<A: Architecture<f32>>(
         }
         parts.push(step);
     }
-    let recorded = Recorded { places, output, by_output, order, drawn, on_cpu, stuck };
+    let guarded = trail.map(|trail| {
+        parts.resize(UPDATE + 1, Vec::new());
+        let bring_back = |copy| scaled_copy(places.x.slot, copy, 1.0);
+        let of = (machine.watch().clone(), leaves);
+        Arc::new(Guarded::new(trail, &start, bring_back, of, &mut parts))
+    });
+    let recorded = Recorded { places, output, by_output, order, drawn, on_cpu, stuck, guarded };
     Ok((recording.finish(parts), recorded))
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use flow_cuda::kernels::contraction::STATUS;
+use flow_cuda::kernels::contraction::{OUTGROWN, STATUS};
 use flow_cuda::kernels::noise::stream;
 use flow_cuda::{Area, Device, Loop, Op, Plan, Slot};
 
 use super::graphs::{Graphs, Replays};
-use super::plans::{Recorded, PASS, UPDATE};
+use super::lowering::FEWEST_STEPS;
+use super::plans::{Recorded, PASS, PRODUCT, UPDATE};
 use crate::engine::{Direction, State};
-use crate::{FlowError, Result};
+use crate::{FlowError, Memory, Result};
 
 /// Which plan: its direction and its rows, and whether its product is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +37,12 @@ pub(super) struct Store<D: Device> {
     plans: HashMap<Key, Ready<D>>,
     /// How often the weights have changed.
     changes: u64,
+    /// Passes so far.
+    passes: u64,
+    /// Steps that solvers have room for in the plans to come.
+    room: usize,
+    /// What they keep for their products.
+    memory: Memory,
 }
 
 /// A plan with memories of its own.
@@ -46,15 +53,15 @@ struct Ready<D: Device> {
     scratch: D::Memory,
     tables: D::Tables,
     replays: Replays<D>,
-    /// Passes so far: what the frame keeps is of the last one.
-    passes: u64,
+    /// The number of the last pass, which the frame keeps.
+    pass: u64,
 }
 
 /// Which pass left what a plan keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     changes: u64,
-    passes: u64,
+    pass: u64,
 }
 
 impl<D: Device> Store<D> {
@@ -77,6 +84,9 @@ impl<D: Device> Store<D> {
             device,
             plans: HashMap::new(),
             changes: 0,
+            passes: 0,
+            room: FEWEST_STEPS,
+            memory: Memory::Stored,
         })
     }
 
@@ -95,14 +105,37 @@ impl<D: Device> Store<D> {
         self.device.write(&mut frame, recorded.places.noise.offset, &stream(noise, 0))?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
-        let (replays, passes) = (Replays::default(), 0);
-        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays, passes });
+        let (replays, pass) = (Replays::default(), 0);
+        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays, pass });
         Ok(())
+    }
+
+    /// Steps that solvers have room for in the plans to come.
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Forgets a plan in which a solver took `steps` steps, more than there was room for.
+    fn outgrown(&mut self, key: Key, steps: usize) -> FlowError {
+        self.plans.remove(&key);
+        self.room = self.room.max(steps.next_power_of_two());
+        let help = "ask for the pass once more: there is room now";
+        FlowError::Device(format!(
+            "a row took {steps} steps of a solver, which is too many\nhelp: {help}"
+        ))
     }
 
     /// Forgets all plans.
     pub(super) fn forget(&mut self) {
         self.plans.clear();
+    }
+
+    /// Forgets all plans that keep something else for their products.
+    pub(super) fn settle(&mut self, memory: Memory) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.plans.clear();
+        }
     }
 
     /// Where the rows of a plan lie.
@@ -115,20 +148,18 @@ impl<D: Device> Store<D> {
 
     /// Which pass a plan's memory is of.
     pub(super) fn stamp(&self, key: Key) -> Result<Stamp> {
-        let passes = self.plans.get(&key).ok_or_else(gone)?.passes;
-        Ok(Stamp { changes: self.changes, passes })
+        let pass = self.plans.get(&key).ok_or_else(gone)?.pass;
+        Ok(Stamp { changes: self.changes, pass })
     }
 
-    /// Whether a plan's memory is still of that pass, or of another one.
-    ///
-    /// # Errors
-    /// Where the weights are no longer those of that pass.
-    pub(super) fn still(&self, key: Key, stamp: Stamp) -> Result<bool> {
-        if self.changes != stamp.changes {
-            let reason = "the weights on the device changed between a pass and its backward pass";
-            return Err(FlowError::Gradient(reason.into()));
+    /// Fails where the weights are no longer those of a pass.
+    pub(super) fn unchanged(&self, stamp: Stamp) -> Result<()> {
+        if self.changes == stamp.changes {
+            return Ok(());
         }
-        Ok(self.stamp(key)? == stamp)
+        let reason = "weights on the device changed, or a training began, between a pass and its \
+                      backward pass";
+        Err(FlowError::Gradient(reason.into()))
     }
 
     /// Brings a batch to the device.
@@ -163,6 +194,7 @@ impl<D: Device> Store<D> {
 
     /// Brings data to the device, makes room for an optimiser, and forgets plans that know of neither.
     pub(super) fn begin(&mut self, optimizer: usize, data: &[f32]) -> Result<()> {
+        self.changes += 1;
         self.plans.retain(|key, _| key.direction != Direction::LogProb || !key.keeping);
         self.optimizer = self.device.memory(optimizer)?;
         self.data = self.device.memory(data.len())?;
@@ -209,10 +241,30 @@ impl<D: Device> Store<D> {
 
     /// Runs parts of a plan, one after the other: all kernels between two loops together.
     pub(super) fn run(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        let guarded = self.plans.get(&key).and_then(|ready| ready.recorded.guarded.clone());
+        let product = parts.iter().position(|&part| part == PRODUCT);
+        if let (Some(guarded), Some(product)) = (guarded, product) {
+            self.run_all(key, &parts[..product])?;
+            self.run_guarded(key, &guarded)?;
+            return self.run_all(key, &parts[product + 1..]);
+        }
+        self.run_all(key, parts)
+    }
+
+    /// Runs parts of a plan that nobody guards.
+    pub(super) fn run_all(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        self.stopped(key, parts)?.map_or(Ok(()), Err)
+    }
+
+    /// As [`run_all`](Self::run_all), where a row that stops them is no failure of the device.
+    pub(super) fn stopped(&mut self, key: Key, parts: &[usize]) -> Result<Option<FlowError>> {
         let Self { device, plans, .. } = self;
         let ready = plans.get_mut(&key).ok_or_else(gone)?;
-        let Ready { plan, recorded, frame, scratch, tables, replays, passes } = ready;
-        *passes += u64::from(parts.contains(&PASS));
+        let Ready { plan, recorded, frame, scratch, tables, replays, pass } = ready;
+        if parts.contains(&PASS) {
+            self.passes += 1;
+            *pass = self.passes;
+        }
         self.changes += u64::from(parts.contains(&UPDATE));
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
@@ -232,7 +284,9 @@ impl<D: Device> Store<D> {
                 _ => steps.push((in_loop, vec![ops])),
             }
         }
-        let set = parts.iter().fold(0, |set, part| set | 1 << part);
+        // Steps of the way back run alone.
+        let each = |part: usize| if part > UPDATE { part << (UPDATE + 1) } else { 1 << part };
+        let set = parts.iter().fold(0, |set, &part| set | each(part));
         for (number, (in_loop, ops)) in steps.into_iter().enumerate() {
             let number = (set, number);
             let Some(i) = in_loop else {
@@ -246,11 +300,14 @@ impl<D: Device> Store<D> {
                 replays.run(device, number, &ops, &mut memory, tables)?;
                 device.read(frame, status.offset, &mut found)?;
             }
+            if found[1] == OUTGROWN {
+                return Err(self.outgrown(key, found[2] as usize));
+            }
             if let Some(error) = recorded.stuck[i].error(&found) {
-                return Err(error);
+                return Ok(Some(error));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The device, and where the gradient by the parameters or a plan's frame lies there.
@@ -276,8 +333,8 @@ impl<D: Device> Store<D> {
     }
 }
 
-/// A plan is dropped where a training begins or buffers change.
+/// The error of a plan that was dropped.
 fn gone() -> FlowError {
-    let reason = "a training began, or buffers changed, between a pass and its backward pass";
+    let reason = "what a pass kept on the device was dropped before it was asked for";
     FlowError::Gradient(reason.into())
 }

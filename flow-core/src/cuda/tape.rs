@@ -8,13 +8,14 @@ use dfdx::prelude::{
 };
 use flow_cuda::Device;
 
-use super::flow::{product, tensor, OnDevice};
+use super::flow::{product, tensor, with_plan, DeviceGradients, OnDevice};
 use super::plans::{Recorded, PASS};
 use super::store::{Key, Stamp, Store};
+use super::training::Update;
 use crate::engine::{
     adds_to, ordered, read, remember, second_tape, AddGradient, Direction, Given, JoinTape, Machine,
 };
-use crate::{Architecture, Context, Event, FlowError, Invertible, Result, Vector};
+use crate::{Architecture, Context, Event, FlowError, Invertible, Memory, Result, Vector};
 
 /// A batch of rows, with its tape.
 pub(super) type Batch<V, N, T = NoneTape> = Tensor<<V as Event>::Batch<N>, f32, Cpu, T>;
@@ -210,26 +211,30 @@ impl<A: Architecture<f32>, D: Device + 'static> OnDevice<A, D> {
         let by_x = adds_to(&x);
         let x = read(x, "batch", From::SHAPE.size())?;
         let context = given.spread(A::NAME, A::Context::SIZE, rows)?;
-        self.with(direction, rows, (T::OWNS_TAPE, false), |store, key| {
+        let wanted = (T::OWNS_TAPE, false);
+        let (key, stamp, output, numbers) = self.with(direction, rows, wanted, |store, key| {
             store.start(key, &x, &context)?;
             store.run(key, &[PASS])?;
             let Recorded { output, places, .. } = *store.recorded(key)?;
             let output = if direction == Direction::LogProb { output.part(0, 0) } else { output };
             let found = (store.read(key, output)?, store.read(key, places.log_det)?);
-            let operation = Operation {
-                machine: self.machine.clone(),
-                store: self.store.clone(),
-                key,
-                stamp: store.stamp(key)?,
-                x,
-                context,
-                by_x,
-                given,
-                by_weights: self.by_weights.clone(),
-                last_error: self.last_error.clone(),
-            };
-            Ok((operation, found.0, found.1))
-        })
+            Ok((key, store.stamp(key)?, found.0, found.1))
+        })?;
+        let operation = Operation {
+            machine: self.machine.clone(),
+            store: self.store.clone(),
+            memory: self.memory,
+            update: self.update.clone(),
+            key,
+            stamp,
+            x,
+            context,
+            by_x,
+            given,
+            by_weights: self.by_weights.clone(),
+            last_error: self.last_error.clone(),
+        };
+        Ok((operation, output, numbers))
     }
 }
 
@@ -247,6 +252,8 @@ fn given<const C: usize, M: Dim, U: Tape<f32, Cpu>>(
 struct Operation<A: Architecture<f32>, D: Device> {
     machine: Machine<A, f32>,
     store: Arc<Mutex<Store<D>>>,
+    memory: Memory,
+    update: Option<Update>,
     key: Key,
     stamp: Stamp,
     x: Vec<f32>,
@@ -265,11 +272,7 @@ impl<A: Architecture<f32>, D: Device> Operation<A, D> {
         cotangent: &[f32],
         by_number: &[f32],
     ) -> std::result::Result<(), CpuError> {
-        let found = {
-            let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            self.again(&mut store)
-                .and_then(|()| product(&self.machine, &mut store, self.key, cotangent, by_number))
-        };
+        let found = self.product(cotangent, by_number);
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -291,12 +294,17 @@ impl<A: Architecture<f32>, D: Device> Operation<A, D> {
         (self.by_weights)(gradients, &found.parameters)
     }
 
-    /// Runs the pass once more where another took its place.
-    fn again(&self, store: &mut Store<D>) -> Result<()> {
-        if store.still(self.key, self.stamp)? {
-            return Ok(());
-        }
-        store.start(self.key, &self.x, &self.context)?;
-        store.run(self.key, &[PASS])
+    /// The gradients, after the pass once more where another took its place on the device.
+    fn product(&self, cotangent: &[f32], by_number: &[f32]) -> Result<DeviceGradients> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.unchanged(self.stamp)?;
+        let from = (self.memory, self.update.as_ref());
+        with_plan(&self.machine, &mut store, from, self.key, |store, key| {
+            if store.stamp(key)? != self.stamp {
+                store.start(key, &self.x, &self.context)?;
+                store.run(key, &[PASS])?;
+            }
+            product(&self.machine, store, key, cotangent, by_number)
+        })
     }
 }

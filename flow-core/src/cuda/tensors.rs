@@ -235,6 +235,8 @@ impl<A: Architecture<f32>> OnDevice<A, Gpu> {
             last_error: self.last_error.clone(),
             trainable: self.trainable.clone(),
             leaf,
+            memory: self.memory,
+            update: self.update.clone(),
             key: stamp.0,
             stamp: stamp.1,
             x,

@@ -29,6 +29,9 @@ pub use workspace::{Buffer, Workspace};
 
 pub use operation::JoinTape;
 
+#[cfg(feature = "cuda")]
+pub(crate) use inverting::{stride, Exploded, WHOLE};
+
 pub(crate) use channels::{to_channels_first, to_channels_last};
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};

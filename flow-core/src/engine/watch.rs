@@ -36,7 +36,7 @@ impl Watch {
     }
 
     /// The memory of a pass that begins now.
-    pub(super) fn memory(&self, asked: Memory) -> Result<Memory> {
+    pub(crate) fn memory(&self, asked: Memory) -> Result<Memory> {
         let Some(guard) = asked.guard() else { return Ok(asked) };
         guard.check()?;
         let switches = guard.policy == Policy::SwitchToRecomputing && guard.watches();
@@ -62,7 +62,7 @@ impl Watch {
     }
 
     /// Takes note of a pass: the explosions of all row groups, one group after the other.
-    pub(super) fn note(
+    pub(crate) fn note(
         &self,
         leaves: &[String],
         policy: Policy,

@@ -446,7 +446,7 @@ impl<E: Scalar> Differentiable<E> for FeedForward {
 
 #[cfg(feature = "cuda")]
 #[path = "feed_forward_jacobian.rs"]
-pub(super) mod jacobian_lowering;
+mod jacobian_lowering;
 
 #[cfg(feature = "cuda")]
 #[path = "feed_forward_lowering.rs"]

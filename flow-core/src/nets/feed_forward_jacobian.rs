@@ -1,20 +1,12 @@
 //! The Jacobian of a feed-forward net as kernels for a GPU.
 
 use flow_cuda::kernels::product::Epilogue;
-use flow_cuda::kernels::tangents::{add_bent, bend_twice, multiply_each};
 use flow_cuda::{Op, Slot};
 
 use super::FeedForward;
 use crate::cuda::Lowering;
-use crate::nets::{Linearized, Pairs};
+use crate::nets::linearized::{Bend, Linearized, Pairs};
 use crate::Scalar;
-
-/// What a layer's activation leaves: its slopes, and its second derivatives where a product follows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bend {
-    slopes: Slot,
-    curvatures: Slot,
-}
 
 impl FeedForward {
     /// Records the net at a point.
@@ -28,21 +20,19 @@ impl FeedForward {
         let (mut read, mut bends) = (vec![input], Vec::new());
         for layer in hidden {
             let len = to.rows() * layer.outputs();
-            let [above, slopes] = [to.keep(len), to.keep(len)];
+            let (above, bend) = (to.keep(len), Bend::room(to, len));
             let below = read[read.len() - 1];
-            let mut curvatures = Slot::NONE;
             if to.keeping() {
-                curvatures = to.keep(len);
                 let raw = to.scratch(len);
                 layer.record(to, &self.weights, below, raw, Epilogue::default());
-                to.record(bend_twice(above, raw, function, slopes, curvatures));
+                bend.record(to, self.activation, [raw, above]);
             } else {
-                let (function, slopes) = (Some(function), Some(slopes));
+                let (function, slopes) = (Some(function), Some(bend.slopes));
                 let bent = Epilogue { function, slopes, ..Epilogue::default() };
                 layer.record(to, &self.weights, below, above, bent);
             }
             read.push(above);
-            bends.push(Bend { slopes, curvatures });
+            bends.push(bend);
         }
         last.record(to, &self.weights, read[read.len() - 1], output, Epilogue::default());
         Linearized { read, bends }
@@ -65,7 +55,7 @@ impl FeedForward {
             let plain = Epilogue { factor, ..Epilogue::default() };
             ops.push(layer.apply_lowered(to, &self.weights, images, [below, above], plain));
             if let (Some(bend), None) = (at.bends.get(i), factor) {
-                ops.push(multiply_each(above, above, bend.slopes, layer.outputs(), count));
+                ops.push(bend.apply(above, above, layer.outputs(), count));
             }
             below = above;
         }
@@ -92,7 +82,7 @@ impl FeedForward {
             let factor = bend.filter(|_| count == 1).map(|bend| bend.slopes);
             ops.push(layer.pull_lowered(to, &self.weights, images, [above, below], factor));
             if let (Some(bend), None) = (bend, factor) {
-                ops.push(multiply_each(below, below, bend.slopes, layer.inputs(), count));
+                ops.push(bend.apply(below, below, layer.inputs(), count));
             }
             above = below;
         }
@@ -120,7 +110,7 @@ impl FeedForward {
                 let below = read[read.len() - 1];
                 let plain = Epilogue::default();
                 ops.push(layer.apply_lowered(to, weights, rows * count, [below, raw], plain));
-                ops.push(multiply_each(above, raw, bend.slopes, layer.outputs(), count));
+                ops.push(bend.apply(above, raw, layer.outputs(), count));
                 raws.push(raw);
                 read.push(above);
             }
@@ -145,9 +135,7 @@ impl FeedForward {
             if let (Some(above), Some(Pairs { count, .. })) = (by_tangent, pairs) {
                 let below = to.scratch(rows * count * width);
                 ops.push(layer.pull_lowered(to, weights, rows * count, [above, below], None));
-                let both = [raws[i - 1], below];
-                ops.push(add_bent(value_below, bend.curvatures, both, width, count));
-                ops.push(multiply_each(below, below, bend.slopes, width, count));
+                ops.extend(bend.back([value_below, below], raws[i - 1], width, count));
                 by_tangent = Some(below);
             }
             by_value = value_below;

@@ -15,6 +15,8 @@ mod attention;
 mod dfdx_net;
 mod feed_forward;
 mod layer;
+#[cfg(feature = "cuda")]
+mod linearized;
 mod made;
 mod mexican_hat;
 mod resnet;
@@ -26,6 +28,8 @@ mod weights;
 pub use activation::Activation;
 pub use dfdx_net::{DfdxModule, DfdxNet};
 pub use feed_forward::FeedForward;
+#[cfg(feature = "cuda")]
+pub use linearized::{Linearized, Pairs};
 pub use made::Made;
 pub(crate) use made::{Activations, Enclosed};
 pub use mexican_hat::MexicanHat;
@@ -263,28 +267,6 @@ pub trait Differentiable<E: Scalar>: Conditioner<E> {
         let _ = (to, at, by_output, by_input, pairs);
         Vec::new()
     }
-}
-
-/// Where [`Differentiable::lower_at`] keeps what it needs.
-#[cfg(feature = "cuda")]
-#[derive(Clone, Debug)]
-pub struct Linearized {
-    /// What each layer read.
-    read: Vec<flow_cuda::Slot>,
-    /// What each activation left.
-    bends: Vec<feed_forward::jacobian_lowering::Bend>,
-}
-
-/// Tangents and cotangents on a GPU: `count` of either for each row.
-#[cfg(feature = "cuda")]
-#[derive(Clone, Copy, Debug)]
-pub struct Pairs {
-    /// How many.
-    pub count: usize,
-    /// Vectors of the net's inputs.
-    pub tangents: flow_cuda::Slot,
-    /// Vectors of its outputs.
-    pub cotangents: flow_cuda::Slot,
 }
 
 /// What [`Differentiable::linearize`] keeps. [`release`](Self::release) gives it back.

@@ -11,6 +11,8 @@ use crate::{FlowError, Result, Scalar, Shape};
 
 mod enclosure;
 mod jacobian;
+#[cfg(feature = "cuda")]
+mod jacobian_lowering;
 mod slopes;
 
 /// A residual net: a linear layer, blocks `x + second(act(first(act(x))))`, a linear layer. On

@@ -1,7 +1,11 @@
+use flow_kernels::Factor;
+
 use super::{features, Bent, Transform};
-use crate::backend::cpu::elementwise::gates;
 use crate::lipschitz::Interval;
 use crate::{FlowError, LogDet, Result, Scalar};
+
+/// Numbers whose factors are taken together.
+const TOGETHER: usize = 64;
 
 /// The positive factor `g(s)` of an affine map.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,25 +40,47 @@ impl Affine {
         Self { scale }
     }
 
-    /// Calls `job` with a function from `s` to `g`, `log g` and `d log g/ds`: the scale function
-    /// is chosen outside its loops.
-    fn with_scale<E: Scalar, J: Job<E>>(&self, job: J) {
+    fn factor<E: Scalar>(&self) -> Factor<E> {
         match self.scale {
-            Scale::Exp => job.run(|s| (s.exp(), s, E::one())),
-            Scale::Tanh { limit } => {
-                let (limit, inverse) = (E::of(limit), E::of(1.0 / limit));
-                job.run(move |s| {
-                    let bent = (s * inverse).tanh();
-                    ((limit * bent).exp(), limit * bent, E::one() - bent * bent)
-                });
-            }
+            Scale::Exp => Factor::Exp,
+            Scale::Tanh { limit } => Factor::Tanh { limit: E::of(limit) },
             Scale::Sigmoid { low, high, shift } => {
                 let (low, range, shift) = (E::of(low), E::of(high - low), E::of(shift));
-                job.run(move |s| {
-                    let (up, down) = gates(s + shift);
-                    let g = low + range * up;
-                    (g, g.ln(), range * up * down / g)
-                });
+                Factor::Sigmoid { low, range, shift }
+            }
+        }
+    }
+
+    /// Maps each value by `each` from its factor and shift, leaves factors and their slopes in
+    /// `parameters`, which is all that the products need, and adds `sign` times the logarithms.
+    fn apply<E: Scalar>(
+        &self,
+        values: &mut [E],
+        parameters: &mut [E],
+        log_det: &mut [E],
+        sign: E,
+        each: impl Fn(E, E, E) -> E,
+    ) {
+        let features = features(values.len(), log_det.len());
+        let (mut row, mut left) = (0, features);
+        let parts = values.chunks_mut(TOGETHER).zip(parameters.chunks_mut(2 * TOGETHER));
+        for (values, parameters) in parts {
+            let mut buffers = [[E::zero(); TOGETHER]; 3];
+            let [g, logs, slopes] = buffers.each_mut().map(|all| &mut all[..values.len()]);
+            let (pairs, _) = parameters.as_chunks_mut::<2>();
+            g.iter_mut().zip(&*pairs).for_each(|(g, [s, _])| *g = *s);
+            flow_kernels::factors(self.factor(), g, logs, slopes);
+            for (((v, pair), &mut g), &mut slope) in values.iter_mut().zip(pairs).zip(g).zip(slopes)
+            {
+                *v = each(*v, g, pair[1]);
+                *pair = [g, slope];
+            }
+            for &mut log in logs {
+                log_det[row] += sign * log;
+                left -= 1;
+                if left == 0 {
+                    (row, left) = (row + 1, features);
+                }
             }
         }
     }
@@ -85,35 +111,21 @@ impl Affine {
     }
 }
 
-/// A loop over rows that is compiled for each scale function.
-trait Job<E> {
-    fn run(self, scale: impl Fn(E) -> (E, E, E));
-}
-
-struct Apply<'a, E> {
-    inverse: bool,
-    values: &'a mut [E],
-    parameters: &'a mut [E],
-    log_det: &'a mut [E],
-}
-
-impl<E: Scalar> Job<E> for Apply<'_, E> {
-    fn run(self, scale: impl Fn(E) -> (E, E, E)) {
-        let features = features(self.values.len(), self.log_det.len());
-        let rows = self
-            .values
-            .chunks_exact_mut(features)
-            .zip(self.parameters.chunks_exact_mut(2 * features));
-        for ((row, parameters), log_det) in rows.zip(self.log_det) {
-            let mut sum = E::zero();
-            for (v, theta) in row.iter_mut().zip(parameters.chunks_exact_mut(2)) {
-                let (g, log_g, slope) = scale(theta[0]);
-                *v = if self.inverse { (*v - theta[1]) / g } else { *v * g + theta[1] };
-                sum += log_g;
-                // All that the products need.
-                theta.copy_from_slice(&[g, slope]);
-            }
-            *log_det = if self.inverse { *log_det - sum } else { *log_det + sum };
+/// Calls `each` with a number, its pair of parameters, its gradient, and what its row has in `log_det`.
+fn products<E: Scalar>(
+    x: &[E],
+    parameters: &mut [E],
+    gradient: &mut [E],
+    log_det: &[E],
+    each: impl Fn(E, &mut [E; 2], &mut E, E),
+) {
+    let features = features(x.len(), log_det.len());
+    let (pairs, _) = parameters.as_chunks_mut::<2>();
+    let rows =
+        x.chunks(features).zip(pairs.chunks_mut(features)).zip(gradient.chunks_mut(features));
+    for (((x, pairs), gradient), &by_log) in rows.zip(log_det) {
+        for ((&x, theta), by) in x.iter().zip(pairs).zip(gradient) {
+            each(x, theta, by, by_log);
         }
     }
 }
@@ -149,11 +161,11 @@ impl Transform for Affine {
     }
 
     fn forward<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], log_det: &mut [E]) {
-        self.with_scale(Apply { inverse: false, values, parameters, log_det });
+        self.apply(values, parameters, log_det, E::one(), |v, g, t| v * g + t);
     }
 
     fn inverse<E: Scalar>(&self, values: &mut [E], parameters: &mut [E], log_det: &mut [E]) {
-        self.with_scale(Apply { inverse: true, values, parameters, log_det });
+        self.apply(values, parameters, log_det, -E::one(), |v, g, t| (v - t) / g);
     }
 
     fn forward_vjp<E: Scalar>(
@@ -163,14 +175,11 @@ impl Transform for Affine {
         gradient: &mut [E],
         log_det: &[E],
     ) {
-        let features = features(x.len(), log_det.len());
-        let each = x.iter().zip(parameters.chunks_exact_mut(2)).zip(gradient).enumerate();
-        for (i, ((&x, theta), by_z)) in each {
-            let (g, slope) = (theta[0], theta[1]);
-            theta[0] = (*by_z * x * g + log_det[i / features]) * slope;
-            theta[1] = *by_z;
+        products(x, parameters, gradient, log_det, |x, theta, by_z, by_log| {
+            let [g, slope] = *theta;
+            *theta = [(*by_z * x * g + by_log) * slope, *by_z];
             *by_z *= g;
-        }
+        });
     }
 
     fn inverse_vjp<E: Scalar>(
@@ -180,14 +189,12 @@ impl Transform for Affine {
         gradient: &mut [E],
         log_det: &[E],
     ) {
-        let features = features(x.len(), log_det.len());
-        let each = x.iter().zip(parameters.chunks_exact_mut(2)).zip(gradient).enumerate();
-        for (i, ((&x, theta), by_x)) in each {
-            let (g, slope) = (theta[0], theta[1]);
-            theta[0] = -(*by_x * x + log_det[i / features]) * slope;
+        products(x, parameters, gradient, log_det, |x, theta, by_x, by_log| {
+            let [g, slope] = *theta;
+            theta[0] = -(*by_x * x + by_log) * slope;
             *by_x /= g;
             theta[1] = -*by_x;
-        }
+        });
     }
 
     #[cfg(feature = "cuda")]

@@ -12,7 +12,6 @@ mod affine;
 pub(crate) mod bins;
 #[cfg(feature = "cuda")]
 pub(crate) mod lowering;
-pub(crate) mod rational_quadratic;
 mod spline;
 pub(crate) mod spline_enclosure;
 #[cfg(test)]
@@ -29,7 +28,7 @@ pub use spline::Spline;
 ///
 /// `forward` and `inverse` may leave something else in `parameters`, of the same length, for the
 /// products to start from: a spline leaves the shares of its bins instead of logits. Both products
-/// take that and `x`, the data side: what went into `forward`, or came out of `inverse`.
+/// take that, whole, and `x`, the data side: what went into `forward`, or came out of `inverse`.
 pub trait Transform: Send + Sync + 'static {
     /// The kind of log-determinant that it has at every parameter. [`LogDet::Zero`] says that it
     /// is a translation `x + θ`.

@@ -14,6 +14,10 @@ pub const KNOWN: usize = 8;
 /// iterations and its radius.
 pub const STATUS: usize = 4;
 
+/// In the place of a stuck row: there is one that needs more room than there was, and how much stands
+/// in the place of its iterations.
+pub const OUTGROWN: f32 = -2.0;
+
 /// Rows of up to so many numbers learn the Jacobian on the way.
 pub const WIDEST: usize = 8;
 

@@ -17,6 +17,7 @@ pub mod folds;
 pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
+pub mod guard;
 pub mod linear;
 pub mod net;
 pub mod noise;
@@ -25,6 +26,7 @@ pub mod product;
 pub mod rows;
 pub mod spline;
 pub mod square;
+pub mod steps;
 pub mod tangents;
 pub mod weights;
 
@@ -68,7 +70,9 @@ families! {
     GATES 14 "gates";
     NET 15 "net";
     FOLDS 16 "folds";
-    CONVOLUTION 17 "convolution";
+    STEPS 17 "steps";
+    GUARD 18 "guard";
+    CONVOLUTION 19 "convolution";
 }
 
 impl Family {

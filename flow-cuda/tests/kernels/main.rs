@@ -3,10 +3,13 @@
 use flow_cuda::{Area, Device, DeviceError, Either, Emulated, Gpu, Op, Recording, Slot};
 
 mod convolutions;
+mod determinants;
 mod fused;
 mod graphs;
+mod guard;
 mod nets;
 mod rows;
+mod steps;
 mod training;
 mod transforms;
 

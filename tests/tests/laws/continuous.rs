@@ -5,11 +5,25 @@ use flow_tests::{numeric, Conditioned, Direction, Free, Output, Subject};
 
 macro_rules! solver_laws {
     ($($test:ident $(given $context:literal)?: { $($source:tt)* })*) => {$(
-        #[test]
-        fn $test() {
+        mod $test {
+            use super::*;
+
             flow! { struct Row: $($source)* }
-            let flow = Row::<f64>::build(&dfdx::prelude::Cpu::default(), 3).expect("a flow");
-            crate::check_solver(subject!(flow $(, $context)?));
+
+            #[test]
+            fn laws_hold() {
+                let flow = Row::<f64>::build(&dfdx::prelude::Cpu::default(), 3).expect("a flow");
+                crate::check_solver(subject!(flow $(, $context)?));
+            }
+
+            #[cfg(feature = "cuda-emulation")]
+            #[test]
+            fn on_a_gpu() {
+                let cpu = dfdx::prelude::Cpu::default();
+                let flow = Row::<f32>::build(&cpu, 3).expect("a flow");
+                let inputs = [Direction::Forward, Direction::Inverse].map(|way| (way, crate::bend!()));
+                crate::device::check(module_path!(), subject!(flow $(, $context)?), &inputs);
+            }
         }
     )*};
 }
@@ -23,8 +37,16 @@ solver_laws! {
     rk4_lipschitz: {
         Vector<3> { ode(net = mlp([6], elu, lipschitz = 0.8), time = 1.2, solver = rk4(4)); }
     }
+    resnet given 1: {
+        Vector<2> given Vector<1> {
+            ode(net = resnet(blocks = 2, hidden = 4, tanh), solver = rk4(2));
+        }
+    }
     hutchinson: {
         Vector<4> { ode(net = mlp([6], gelu), solver = rk4(2), trace = hutchinson); }
+    }
+    dopri5: {
+        Vector<2> { ode(net = mlp([6], swish), solver = dopri5(1e-11), trace = hutchinson); }
     }
     dopri5_given given 1: {
         Vector<3> given Vector<1> {

@@ -26,6 +26,25 @@ laws! {
             residual(lipschitz = 0.7, net = mlp([5], swish));
         }
     }
+    resnet given 1: {
+        Vector<3> given Vector<1> {
+            residual(lipschitz = 0.8, net = resnet(blocks = 2, hidden = 5, swish));
+        }
+    }
+    resnet_series: {
+        Vector<2> {
+            residual(
+                lipschitz = 0.3,
+                net = resnet(blocks = 1, hidden = 6, tanh, weight_norm = true),
+                log_det = series(30, trace = exact)
+            );
+        }
+    }
+    resnet_on_images: {
+        Image<1, 2, 3> {
+            residual(lipschitz = 0.7, net = resnet(blocks = 1, hidden = 3, gelu));
+        }
+    }
     on_images: {
         Image<2, 2, 3> { residual(lipschitz = 0.8, net = conv([3, 3], hidden = 3, swish)); }
     }

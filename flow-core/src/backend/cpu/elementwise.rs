@@ -132,19 +132,6 @@ pub(crate) fn sigmoid<E: Scalar>(v: E) -> E {
     E::one() / (E::one() + (-v).exp())
 }
 
-/// `σ(v)` and `σ(−v)`: 1 minus the one would lose the digits of the other.
-#[inline]
-pub(crate) fn gates<E: Scalar>(v: E) -> (E, E) {
-    let small = (-v.abs()).exp();
-    let large = E::one() / (E::one() + small);
-    let rest = small * large;
-    if v < E::zero() {
-        (rest, large)
-    } else {
-        (large, rest)
-    }
-}
-
 /// `v·σ(v)` and its slope.
 #[inline]
 pub(crate) fn swish<E: Scalar>(v: E) -> (E, E) {

@@ -31,8 +31,8 @@ impl Curve for LeakyRelu {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::LeakyRelu { slope: self.slope })
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::LeakyRelu { slope: self.slope }
     }
 
     fn facts(&self) -> Facts {
@@ -97,8 +97,8 @@ impl Curve for Scale {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::Scale { factor: self.factor })
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::Scale { factor: self.factor }
     }
 
     fn facts(&self) -> Facts {

@@ -39,11 +39,9 @@ pub trait Curve: Send + Sync + 'static {
         false
     }
 
-    /// The kernel of it on a GPU, where there is one.
+    /// The kernel of it on a GPU.
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        None
-    }
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve;
 
     /// `f(x)` and `log |f'(x)|`. Outside the domain a finite number and −∞.
     fn forward<E: Scalar>(&self, x: E) -> (E, E);

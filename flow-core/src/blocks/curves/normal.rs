@@ -78,8 +78,8 @@ impl Curve for NormalCdf {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::NormalCdf)
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::NormalCdf
     }
 
     fn facts(&self) -> Facts {

@@ -25,8 +25,8 @@ impl Curve for Tanh {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::Tanh)
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::Tanh
     }
 
     fn facts(&self) -> Facts {
@@ -98,8 +98,8 @@ impl Curve for Sigmoid {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::Sigmoid)
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::Sigmoid
     }
 
     fn facts(&self) -> Facts {
@@ -184,8 +184,8 @@ impl Curve for Logit {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::Logit { alpha: self.alpha })
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::Logit { alpha: self.alpha }
     }
 
     /// The slope `(1 − 2·alpha)/(p(1 − p))` is least at `p = ½`.
@@ -287,8 +287,8 @@ impl Curve for Softplus {
     }
 
     #[cfg(feature = "cuda")]
-    fn lowered(&self) -> Option<flow_cuda::kernels::curves::Curve> {
-        Some(flow_cuda::kernels::curves::Curve::Softplus)
+    fn lowered(&self) -> flow_cuda::kernels::curves::Curve {
+        flow_cuda::kernels::curves::Curve::Softplus
     }
 
     fn facts(&self) -> Facts {

@@ -3,7 +3,7 @@
 use crate::{Noise, Scalar};
 
 /// Inputs of up to so many numbers are kept whole.
-pub(super) const WHOLE: usize = 8;
+pub(crate) const WHOLE: usize = 8;
 
 /// Projections of a longer input.
 const PROJECTIONS: usize = 4;

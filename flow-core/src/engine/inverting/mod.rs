@@ -15,7 +15,14 @@ use super::pass::Pass;
 use crate::memory::Guard;
 use crate::{Item, Result, Scalar};
 
+#[cfg(feature = "cuda")]
+pub(crate) use fingerprint::WHOLE;
 pub(crate) use trail::{Exploded, Trail};
+
+/// Of so many blocks a copy is kept at each place that is a multiple of this.
+pub(crate) fn stride(leaves: usize) -> usize {
+    (leaves as f64).sqrt().ceil().max(1.0) as usize
+}
 
 /// All blocks of a flow in the direction of a pass.
 pub(crate) type Whole<'r, E> =
@@ -54,7 +61,7 @@ impl<E: Scalar> Inverting<'_, E> {
 
     /// A copy is kept at each place that is a multiple of this.
     fn stride(&self) -> usize {
-        (self.leaves.len() as f64).sqrt().ceil().max(1.0) as usize
+        stride(self.leaves.len())
     }
 
     /// The block as it stands in the source, or its path.

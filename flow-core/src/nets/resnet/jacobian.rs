@@ -46,10 +46,7 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         output: &mut [E],
         twice: bool,
     ) -> Result<Linearization<E>> {
-        if self.blocks.iter().any(|block| block.attention.is_some()) {
-            let expected = "false in a block that uses the Jacobian of its net";
-            return Err(FlowError::option("attention", true, expected));
-        }
+        self.check_jacobian()?;
         let weights = &self.weights;
         let mut kept = Vec::with_capacity(2 + 2 * Bend::<E>::BUFFERS * self.blocks.len());
         kept.push(pass.take_copy(input));
@@ -65,6 +62,49 @@ impl<E: Scalar> Differentiable<E> for ResNet {
         self.last.apply_with_bias(pass, weights, &sum, output);
         kept.push(sum);
         Ok(Linearization { kept })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_at(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        places: [flow_cuda::Slot; 2],
+    ) -> Result<crate::nets::Linearized> {
+        self.check_jacobian()?;
+        Ok(self.record_at(to, places))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_push(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &crate::nets::Linearized,
+        count: usize,
+        places: [flow_cuda::Slot; 2],
+    ) -> Vec<flow_cuda::Op> {
+        self.push_ops(to, at, count, places)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_pull(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &crate::nets::Linearized,
+        count: usize,
+        places: [flow_cuda::Slot; 2],
+    ) -> Vec<flow_cuda::Op> {
+        self.pull_ops(to, at, count, places)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn lower_gradient(
+        &self,
+        to: &mut crate::cuda::Lowering<E>,
+        at: &crate::nets::Linearized,
+        places: [flow_cuda::Slot; 2],
+        pairs: Option<crate::nets::Pairs>,
+    ) -> Vec<flow_cuda::Op> {
+        self.gradient_ops(to, at, places, pairs)
     }
 
     fn push(
@@ -203,6 +243,15 @@ impl<E: Scalar> Differentiable<E> for ResNet {
 }
 
 impl ResNet {
+    /// An error where there is attention, whose Jacobian is not available.
+    fn check_jacobian(&self) -> Result<()> {
+        if self.blocks.iter().any(|block| block.attention.is_some()) {
+            let expected = "false in a block that uses the Jacobian of its net";
+            return Err(FlowError::option("attention", true, expected));
+        }
+        Ok(())
+    }
+
     /// An activation, of which everything is kept, and the layer behind it.
     fn bend<E: Scalar>(
         &self,

@@ -1,38 +1,59 @@
-use crate::Scalar;
+//! One bin of a rational-quadratic spline.
+
+use crate::Element;
 
 /// A bin of a monotone rational-quadratic spline (Gregory and Delbourgo 1982; Durkan et al. 2019,
 /// "Neural Spline Flows", eq. 4 to 8).
-pub(crate) struct Bin<E> {
-    pub(crate) left: E,
-    pub(crate) bottom: E,
-    pub(crate) width: E,
-    pub(crate) height: E,
+///
+/// ```
+/// use flow_kernels::Bin;
+/// let bin = Bin { left: 0.0, bottom: 1.0, width: 2.0, height: 1.0, slopes: (0.5, 0.5) };
+/// assert_eq!(bin.forward(1.0), (1.5, 0.5));
+/// assert_eq!(bin.inverse(1.5), (1.0, 0.5));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bin<E> {
+    /// The `x` at which it begins.
+    pub left: E,
+    /// The value there.
+    pub bottom: E,
+    /// How far it reaches in `x`, above 0.
+    pub width: E,
+    /// How far its values reach, above 0.
+    pub height: E,
     /// Slopes at its left and right knot.
-    pub(crate) slopes: (E, E),
+    pub slopes: (E, E),
 }
 
 /// A loss's gradient by what a bin is made of. Those by `left` and `bottom` are `-x` and `value`.
-pub(crate) struct ByBin<E> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ByBin<E> {
     /// By `f(x)`, as it arrived.
-    pub(crate) value: E,
-    pub(crate) x: E,
-    pub(crate) width: E,
-    pub(crate) height: E,
-    pub(crate) slopes: (E, E),
+    pub value: E,
+    /// By `x`.
+    pub x: E,
+    /// By the width.
+    pub width: E,
+    /// By the height.
+    pub height: E,
+    /// By the slopes at its left and right knot.
+    pub slopes: (E, E),
 }
 
-impl<E: Scalar> Bin<E> {
+impl<E: Element> Bin<E> {
     /// The mean slope `s` and the bend `δₖ₊₁ + δₖ − 2s`.
+    #[inline(always)]
     fn shape(&self) -> (E, E) {
         let mean = self.height / self.width;
         (mean, self.slopes.0 + self.slopes.1 - (mean + mean))
     }
 
     /// `f(x)` and `f'(x)`: with `ξ`, eq. 4 and 5 there.
-    pub(crate) fn forward(&self, x: E) -> (E, E) {
+    #[inline(always)]
+    pub fn forward(&self, x: E) -> (E, E) {
         let at = unit((x - self.left) / self.width);
         let (s, bend) = self.shape();
-        let between = at * (E::one() - at);
+        let between = at * (E::ONE - at);
         let rise = (s * at * at + self.slopes.0 * between) / (s + bend * between);
         (self.bottom + self.height * rise, self.slope(at))
     }
@@ -43,21 +64,23 @@ impl<E: Scalar> Bin<E> {
     /// `c = −sη` the discriminant `b² − 4ac` is the sum of squares `(b − 2sη)² + 4s²η(1−η)`, which
     /// loses no digits, and the sign of `b` chooses the form of the root that adds numbers of one
     /// sign.
-    pub(crate) fn inverse(&self, z: E) -> (E, E) {
+    #[inline(always)]
+    pub fn inverse(&self, z: E) -> (E, E) {
         let (s, bend) = self.shape();
         let up = unit((z - self.bottom) / self.height);
         let b = self.slopes.0 - up * bend;
         let twice = (s + s) * up;
-        let root = ((b - twice) * (b - twice) + twice * (s + s) * (E::one() - up)).sqrt();
-        let at = if b < E::zero() { (root - b) / (s + s - b - b) } else { twice / (b + root) };
+        let root = ((b - twice) * (b - twice) + twice * (s + s) * (E::ONE - up)).root();
+        let at = if b < E::default() { (root - b) / (s + s - b - b) } else { twice / (b + root) };
         let at = unit(at);
         (self.left + at * self.width, self.slope(at))
     }
 
     /// Eq. 5.
+    #[inline(always)]
     fn slope(&self, at: E) -> E {
         let (s, bend) = self.shape();
-        let rest = E::one() - at;
+        let rest = E::ONE - at;
         let between = at * rest;
         let top = self.slopes.1 * at * at + (s + s) * between + self.slopes.0 * rest * rest;
         let ratio = s / (s + bend * between);
@@ -66,8 +89,9 @@ impl<E: Scalar> Bin<E> {
 
     /// The gradient where `cotangents` gives those of `f` and `log f'` from `f'` and
     /// `∂ log f'/∂x`.
-    pub(crate) fn product(&self, x: E, cotangents: impl FnOnce(E, E) -> (E, E)) -> ByBin<E> {
-        let one = E::one();
+    #[inline(always)]
+    pub fn product(&self, x: E, cotangents: impl FnOnce(E, E) -> (E, E)) -> ByBin<E> {
+        let one = E::ONE;
         let two = one + one;
         let (s, bend) = self.shape();
         let at = unit((x - self.left) / self.width);
@@ -106,11 +130,12 @@ impl<E: Scalar> Bin<E> {
 }
 
 /// Rounding may carry a position past the end of its bin.
-fn unit<E: Scalar>(at: E) -> E {
-    if at > E::one() {
-        E::one()
-    } else if at < E::zero() {
-        E::zero()
+#[inline(always)]
+fn unit<E: Element>(at: E) -> E {
+    if at > E::ONE {
+        E::ONE
+    } else if at < E::default() {
+        E::default()
     } else {
         at
     }
