@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use flow_core::cuda::{Either, Emulated, Gpu, OnDevice};
 use flow_core::prelude::*;
-use flow_core::{Architecture, Event, Invertible, Unconditional};
+use flow_core::{Architecture, Event, Flow, Invertible, Unconditional};
 
 use crate::Pass;
 
@@ -14,14 +14,26 @@ pub type Target = Either<Gpu, Emulated>;
 /// Steps of a training that one reading is the mean of: the device is waited for after the last.
 const BURST: u32 = 10;
 
+/// How far a card is from the CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Off {
+    /// The largest difference of log-probabilities, relative to 1 and their size.
+    pub density: f64,
+    /// That of samples of the same noise, number by number.
+    pub sampling: f64,
+    /// The distance of the weights after a training step from those of the CPU, relative to how far
+    /// that step moved them. The optimiser's epsilon is 1, so that it follows the gradient, and does
+    /// not make as much of one that is but rounding.
+    pub training: f64,
+}
+
 /// A flow on a card with a batch of inputs.
 pub trait OnCard {
-    /// The largest difference of its log-probabilities from those of the CPU, relative to 1 and
-    /// their size.
+    /// How far its passes are from those of the CPU.
     ///
     /// # Errors
     /// The flow's own, and what the device reports.
-    fn off(&self) -> Result<f64, FlowError>;
+    fn off(&mut self) -> Result<Off, FlowError>;
 
     /// How long each of `times` passes takes, after one that does not count. Densities and samples
     /// go from numbers of the CPU to numbers of the CPU; training steps bring nothing back, and are
@@ -34,9 +46,9 @@ pub trait OnCard {
 
 struct Put<A: Architecture<f32>> {
     flow: OnDevice<A, Target>,
+    on_cpu: Flow<A, f32>,
+    gpu: Target,
     rows: Rows<f32>,
-    /// Log-probabilities of the CPU.
-    want: Vec<f32>,
     noise: Noise,
 }
 
@@ -49,19 +61,52 @@ pub(crate) fn put<A>(
 where
     A: Architecture<f32, Context = Unconditional> + Invertible + 'static,
 {
-    let want = flow.view()?.log_prob_of_rows(rows.values())?;
+    let (on_cpu, gpu) = (flow.clone(), gpu.clone());
     let (flow, rows) = (flow.on(gpu.clone())?, rows.clone());
-    Ok(Box::new(Put { flow, rows, want, noise: Noise::seed(1) }))
+    Ok(Box::new(Put { flow, on_cpu, gpu, rows, noise: Noise::seed(1) }))
+}
+
+/// All weights of a flow.
+fn weights<A: Architecture<f32>>(flow: &Flow<A, f32>) -> Vec<f32> {
+    flow.parameters().flat_map(|parameter| parameter.values.to_vec()).collect()
+}
+
+/// The largest difference, relative to 1 and the size of what is wanted; infinite beside NaN.
+fn largest(found: &[f32], want: &[f32]) -> f64 {
+    let off = |(a, b): (&f32, &f32)| f64::from((a - b).abs()) / (1.0 + f64::from(b.abs()));
+    let finite = |off: f64| if off.is_nan() { f64::INFINITY } else { off };
+    found.iter().zip(want).map(off).map(finite).fold(0.0, f64::max)
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
 }
 
 impl<A> OnCard for Put<A>
 where
     A: Architecture<f32, Context = Unconditional> + Invertible,
 {
-    fn off(&self) -> Result<f64, FlowError> {
-        let found = self.flow.log_prob(self.rows.x::<A::Event>()?)?.as_vec();
-        let off = |(a, b): (&f32, &f32)| f64::from((a - b).abs()) / (1.0 + f64::from(b.abs()));
-        Ok(found.iter().zip(&self.want).map(off).fold(0.0, f64::max))
+    fn off(&mut self) -> Result<Off, FlowError> {
+        let Self { flow, on_cpu, gpu, rows, .. } = self;
+        let found = flow.log_prob(rows.x::<A::Event>()?)?.as_vec();
+        let want = on_cpu.view()?.log_prob_of_rows(rows.values())?;
+        let density = largest(&found, &want);
+
+        let found = flow.sample(rows.len(), &mut Noise::seed(2))?.as_vec();
+        let want = on_cpu.sample(rows.len(), &mut Noise::seed(2))?.as_vec();
+        let sampling = largest(&found, &want);
+
+        let rule = Adam { epsilon: 1.0, ..Adam::new(0.1) };
+        let mut found = on_cpu.clone();
+        let mut trained = on_cpu.on(gpu.clone())?;
+        trained.train(rule, None, rows, rows.len(), 0)?.step()?;
+        trained.to_cpu(&mut found)?;
+        let mut want = on_cpu.clone();
+        let trainer = Trainer::new(rule).batch_size(rows.len()).steps(1).silent();
+        trainer.fit(&mut want, &*rows)?;
+        let [start, found, want] = [&*on_cpu, &found, &want].map(weights);
+        let training = distance(&found, &want) / distance(&start, &want);
+        Ok(Off { density, sampling, training })
     }
 
     fn time(&mut self, pass: Pass, times: usize) -> Result<Vec<Duration>, FlowError> {

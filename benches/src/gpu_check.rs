@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gpu-check                          on GPU 0, a table
-//! gpu-check --emulated W2 W3         on the emulated one, where only the agreement means something
+//! gpu-check --emulated W2 W3         on the emulated one: the agreement, without times
 //! gpu-check --tf32                   large products by cuBLAS in TF32
 //! gpu-check --serve                  times passes on request, as serve-workloads does
 //! gpu-check --fill FOLDER            compiles all kernels to a cache that needs no compiler
@@ -61,29 +61,38 @@ fn check() -> Result<(), Failure> {
         return Ok(serve(|request| answer(&device, &mut loaded, request))?);
     }
     println!("# {}\n", device.name());
-    println!("| | rows | density off by | density, ms | training, ms | sampling, ms |");
-    println!("|---|---|---|---|---|---|");
+    let off = "density off by | samples off by | step off by";
+    let passes = [Pass::Density, Pass::Training, Pass::Sampling];
+    // Times of the emulated card mean nothing.
+    let passes = if emulated { &passes[..0] } else { &passes };
+    let times: String =
+        passes.iter().map(|pass| format!(" {pass:?}, ms |").to_lowercase()).collect();
+    println!("| | rows | {off} |{times}");
+    println!("|---|---|---|---|---|{}", "---|".repeat(passes.len()));
     for name in NAMES.into_iter().filter(|name| names.is_empty() || names.contains(name)) {
         let workload = load(name, None, None)?;
-        let times = if emulated { 1 } else { TIMES };
         let cells = match workload.on_gpu(&device) {
-            Ok(mut card) => cells(&mut *card, times),
-            Err(error) => format!("{} | | |", one_line(&error)),
+            Ok(mut card) => cells(&mut *card, passes),
+            Err(error) => one_line(&error),
         };
         println!("| {name} | {} | {cells} |", workload.batch());
     }
     Ok(())
 }
 
-/// How far a workload is from the CPU, and its times or why it has none.
-fn cells(card: &mut dyn OnCard, times: usize) -> String {
-    let off = card.off().map_or_else(|error| one_line(&error), |off| format!("{off:.1e}"));
-    let passes = [Pass::Density, Pass::Training, Pass::Sampling];
-    let passes = passes.map(|pass| match card.time(pass, times) {
-        Ok(all) => format!("{:.3}", 1e3 * median(all).as_secs_f64()),
-        Err(error) => one_line(&error),
+/// How far a workload is from the CPU, and the times of passes, or why it has none.
+fn cells(card: &mut dyn OnCard, passes: &[Pass]) -> String {
+    let off = match card.off() {
+        Ok(off) => {
+            [off.density, off.sampling, off.training].map(|off| format!("{off:.1e}")).join(" | ")
+        }
+        Err(error) => format!("{} | |", one_line(&error)),
+    };
+    let times = passes.iter().map(|&pass| match card.time(pass, TIMES) {
+        Ok(all) => format!(" | {:.3}", 1e3 * median(all).as_secs_f64()),
+        Err(error) => format!(" | {}", one_line(&error)),
     });
-    format!("{off} | {}", passes.join(" | "))
+    off + &times.collect::<String>()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -106,9 +115,9 @@ fn answer(
         Request::Models => NAMES.iter().map(|&name| (name.to_owned(), json!(["flow"]))).collect(),
         Request::Load { workload, inputs, weights } => {
             let on_cpu = load(&workload, inputs.as_deref(), weights.as_deref())?;
-            let card = on_cpu.on_gpu(device)?;
+            let mut card = on_cpu.on_gpu(device)?;
             let mut answer = serde_json::to_value(on_cpu.size())?;
-            answer["off"] = json!(card.off()?);
+            answer["off"] = json!(card.off()?.density);
             loaded.insert(workload, card);
             answer
         }

@@ -26,7 +26,7 @@ mod workload;
 
 pub use ceiling::matrix_products;
 #[cfg(feature = "cuda")]
-pub use device::{OnCard, Target};
+pub use device::{Off, OnCard, Target};
 pub use inputs::{checkerboard, normal};
 pub use protocol::{serve, Request};
 pub use workload::{load, Pass, Size, Workload, NAMES};

@@ -81,6 +81,11 @@ flow! {
         linear(orthogonal);
     }
 
+    struct Limited: Image<1, 2, 2> {
+        conv1x1(dense);
+        residual(lipschitz = 0.8, net = conv([3, 3], hidden = 3, swish));
+    }
+
     struct Sequence: Vector<3> {
         masked_autoregressive(affine, net = made([7, 5], tanh, zero_init = false));
         inverse_autoregressive(spline, net = made([6], swish, zero_init = false));
@@ -246,12 +251,23 @@ fn images_train_on_the_device() {
 }
 
 #[test]
-fn weights_without_kernels_are_derived_on_the_cpu() {
-    let cpu = Cpu::default();
+fn weights_with_and_without_kernels_are_derived() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
     let rotations = Rotations::<f32>::build(&cpu, 1).unwrap();
     let rows = Rows::new(numbers("x", 4 * 23), 4).unwrap();
     let rows = rows.given(numbers("context", 2 * 23), 2).unwrap();
     check_training((*rotations).clone(), &rows);
+    let mut on_gpu = rotations.on(gpu.clone()).unwrap();
+    let training = on_gpu.train(Adam::new(1e-3), None, &rows, 10, 0).unwrap();
+    assert_eq!(training.derived_on_cpu().unwrap(), [""; 0]);
+
+    let mut limited = Limited::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut limited, 0.5);
+    let rows = Rows::new(numbers("x", 4 * 24), 4).unwrap();
+    check_training((*limited).clone(), &rows);
+    let mut on_gpu = limited.on(gpu).unwrap();
+    let training = on_gpu.train(Adam::new(1e-3), None, &rows, 10, 0).unwrap();
+    assert_eq!(training.derived_on_cpu().unwrap(), ["1"]);
 }
 
 #[test]

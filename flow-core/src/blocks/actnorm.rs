@@ -105,23 +105,7 @@ impl<E: Scalar> Block<E> for ActNorm {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        if to.state().values.buffer(&self.initialized)[0] == E::zero() {
-            return Err(FlowError::NotInitialized { block: "actnorm", path: self.path.clone() });
-        }
-        Ok(self.scale.record(to, entries, backwards, Some(&self.shift)))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.scale.record_weights(to);
-    }
+    super::lowered!(record, record_weights);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);
@@ -140,6 +124,10 @@ impl<E: Scalar> Block<E> for ActNorm {
         AFFINE
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "actnorm_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -160,20 +160,7 @@ impl<E: Scalar, T: Transform> Block<E> for MaskedAutoregressive<T> {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        self.record(to, entries, backwards)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.net.record_weights(to);
-    }
+    super::lowered!(record, record_weights);
 
     /// The Jacobian is lower triangular: the transform's slopes, and below them its slopes by the
     /// parameters times the net's Jacobian.

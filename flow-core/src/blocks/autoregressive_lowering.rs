@@ -10,6 +10,11 @@ use crate::transforms::Transform;
 use crate::{Result, Scalar};
 
 impl<T: Transform> MaskedAutoregressive<T> {
+    /// Records what depends on the net's weights alone.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
+        self.net.record_weights(to);
+    }
+
     /// Records the block, and returns its product.
     pub(super) fn record<E: Scalar>(
         &self,

@@ -381,20 +381,7 @@ impl<E: Scalar, N: Conditioner<E>, T: Transform> Block<E> for Coupling<N, T> {
         Ok(Some(self.steer(&net, &net.image(&kept), cell, probe.backwards())))
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        self.record(to, entries, backwards)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.net.lower_weights(to);
-    }
+    super::lowered!(record, record_weights);
 
     /// An affine or spline coupling has no global constant: its Jacobian grows with the input, or
     /// its slopes have no bound (Behrmann et al. 2021, "Understanding and mitigating exploding

@@ -11,6 +11,14 @@ use crate::transforms::Transform;
 use crate::{Result, Scalar};
 
 impl<N, T: Transform> Coupling<N, T> {
+    /// Records what depends on the net's weights alone.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>)
+    where
+        N: Conditioner<E>,
+    {
+        self.net.lower_weights(to);
+    }
+
     /// Records the block, and returns its product.
     pub(super) fn record<E: Scalar>(
         &self,

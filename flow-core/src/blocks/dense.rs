@@ -113,4 +113,4 @@ pub(super) fn add_bound_slopes<E: Scalar>(weight: &[E], by: [f64; 2], gradient: 
 #[path = "dense_lowering.rs"]
 mod lowering;
 #[cfg(feature = "cuda")]
-pub(super) use lowering::record;
+pub(super) use lowering::{record, record_by_inverse};

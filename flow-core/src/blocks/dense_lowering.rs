@@ -1,7 +1,7 @@
 //! Products of a batch with a matrix as kernels for a GPU.
 
-use flow_cuda::kernels::product::{add_product, product, Epilogue, Matrix};
-use flow_cuda::kernels::rows::{gather, scatter, Rows};
+use flow_cuda::kernels::product::{add_into, add_product, product, Epilogue, Matrix};
+use flow_cuda::kernels::rows::{gather, scaled_copy, scatter, Rows};
 use flow_cuda::{Op, Slot};
 
 use super::{Side, Weight};
@@ -53,4 +53,20 @@ pub(in crate::blocks) fn record<E: Scalar>(
     ops.push(product(by_input, g, matrix, Epilogue::default()));
     ops.push(scatter(rows, to.gradient(), entries, by_input));
     ops
+}
+
+/// Records how a gradient by `X = W⁻¹` is carried on to one by `W`: as `dX = −X dW X`, it is
+/// `−Xᵀ G Xᵀ`, which is added.
+pub(in crate::blocks) fn record_by_inverse<E: Scalar>(
+    to: &mut Lowering<E>,
+    by_weight: Slot,
+    [inverse, by_inverse]: [Slot; 2],
+    d: usize,
+) {
+    let [half, minus] = [0; 2].map(|_| to.scratch(d * d));
+    let turned = Matrix::new(inverse, d, d).t();
+    let by_inverse = Matrix::new(by_inverse, d, d);
+    to.finish_weights(product(half, turned, by_inverse, Epilogue::default()));
+    to.finish_weights(scaled_copy(minus, half, -1.0));
+    to.finish_weights(add_into(by_weight, Matrix::new(minus, d, d), turned));
 }

@@ -107,20 +107,7 @@ impl<E: Scalar> Block<E> for Diagonal {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        Ok(self.record(to, entries, backwards, None))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.record_weights(to);
-    }
+    super::lowered!(record_alone, record_weights);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);

@@ -8,9 +8,19 @@ use flow_cuda::Op;
 use super::Diagonal;
 use crate::cuda::Lowering;
 use crate::engine::Parameter;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl Diagonal {
+    /// Records the block without a shift, and returns its product.
+    pub(super) fn record_alone<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        Ok(self.record(to, entries, backwards, None))
+    }
+
     /// Records how the scales come of their logarithms.
     pub(in crate::blocks) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
         let (scale, logs) = (to.derived(&self.scale), to.parameter(&self.log_scale));

@@ -117,18 +117,7 @@ impl<E: Scalar, C: Curve> Block<E> for Elementwise<C> {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        Ok(self.record(to, entries, backwards))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, _: &mut crate::cuda::Lowering<E>) {}
+    super::lowered!(record);
 
     fn facts(&self) -> Facts {
         self.curve.facts()

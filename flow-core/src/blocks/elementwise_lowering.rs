@@ -8,7 +8,7 @@ use flow_cuda::Op;
 use super::{outside, Curve, Elementwise};
 use crate::cuda::{Failure, Lowering};
 use crate::transforms::lowering::{logs, sum_logs};
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl<C: Curve> Elementwise<C> {
     /// Records the block, and returns its product.
@@ -17,7 +17,7 @@ impl<C: Curve> Elementwise<C> {
         to: &mut Lowering<E>,
         entries: &[usize],
         backwards: bool,
-    ) -> Vec<Op> {
+    ) -> Result<Vec<Op>> {
         let kernel = self.curve.lowered();
         let entries = to.table(entries.iter().copied());
         let bent = Bent { rows: to.rows(), entries, inverse: backwards };
@@ -34,8 +34,8 @@ impl<C: Curve> Elementwise<C> {
         let logs = logs(to, count);
         to.record(curve(kernel, bent, to.x(), Left { kept, logs }));
         sum_logs(to, logs);
-        let Some(kept) = kept else { return Vec::new() };
-        vec![curve_product(kernel, bent, to.gradient(), kept, to.by_log_det())]
+        let Some(kept) = kept else { return Ok(Vec::new()) };
+        Ok(vec![curve_product(kernel, bent, to.gradient(), kept, to.by_log_det())])
     }
 }
 

@@ -71,30 +71,7 @@ impl<E: Scalar> Block<E> for Haar {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        use flow_cuda::kernels::linear::haar;
-        let (rows, x, gradient) = (to.rows(), to.x(), to.gradient());
-        if !backwards {
-            self.squeeze.lower(to, entries, false)?;
-        }
-        let squares = to.table(entries.iter().copied());
-        to.record(haar(rows, x, squares));
-        if backwards {
-            self.squeeze.lower(to, entries, true)?;
-        }
-        Ok(if to.keeping() { vec![haar(rows, gradient, squares)] } else { Vec::new() })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        let _ = to;
-    }
+    super::lowered!(record);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         if !probe.backwards() {
@@ -122,6 +99,10 @@ impl<E: Scalar> Block<E> for Haar {
         Facts::ISOMETRY
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "haar_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

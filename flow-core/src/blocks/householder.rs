@@ -66,16 +66,7 @@ impl<E: Scalar> Block<E> for Householder {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        let side = if backwards { Side::Transposed } else { Side::Plain };
-        Ok(dense::record(to, self.weight(), self.features, side, entries))
-    }
+    super::lowered!(record, record_weights);
 
     fn facts(&self) -> Facts {
         Facts::ISOMETRY
@@ -103,6 +94,10 @@ impl Householder {
         Near { matrix, error, d }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "householder_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

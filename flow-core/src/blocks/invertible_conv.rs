@@ -72,21 +72,7 @@ impl<E: Scalar> Block<E> for InvertibleConv {
         self.weight.finish(state, from, gradient)
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        if !backwards {
-            self.squeeze.lower(to, entries, false)?;
-            return self.weight.lower(to, entries, false);
-        }
-        let ops = self.weight.lower(to, entries, true)?;
-        self.squeeze.lower(to, entries, true)?;
-        Ok(ops)
-    }
+    super::lowered!(record, record_weights);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         if !probe.backwards() {
@@ -111,6 +97,10 @@ impl<E: Scalar> Block<E> for InvertibleConv {
         Block::<E>::facts(&self.weight)
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "invertible_conv_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -183,27 +183,7 @@ impl<E: Scalar> Block<E> for LinearDense {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        if backwards {
-            let values = self.condition.of(&to.state().derived);
-            self.invertible(values[0].as_f64())?;
-        }
-        let weight = match backwards {
-            true => Weight::Derived(&self.inverse),
-            false => Weight::Trained(&self.weight),
-        };
-        let mut ops = dense::record(to, weight, self.shape.features(), Side::Plain, entries);
-        let (values, by) = (to.derived(&self.log_det), to.derived_gradient(&self.log_det));
-        let factor = self.pixels::<f64>() * if backwards { -1.0 } else { 1.0 };
-        ops.extend(to.constant_log_det(values, by, factor));
-        Ok(ops)
-    }
+    super::lowered!(record, record_weights);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         Ok(self.linear(probe).amplification(probe))
@@ -223,6 +203,10 @@ impl<E: Scalar> Block<E> for LinearDense {
         Facts { bi_lipschitz: false, ..AFFINE }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "linear_dense_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -267,20 +267,7 @@ impl<E: Scalar> Block<E> for LinearLu {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        Ok(self.record(to, entries, backwards))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.record_weights(to);
-    }
+    super::lowered!(record, record_weights);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         Ok(self.linear(probe).amplification(probe))

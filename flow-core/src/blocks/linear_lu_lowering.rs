@@ -10,7 +10,7 @@ use super::LinearLu;
 use crate::blocks::dense::{self, Side, Weight};
 use crate::blocks::permutation::index;
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl LinearLu {
     /// Records the block, and returns its product.
@@ -19,7 +19,7 @@ impl LinearLu {
         to: &mut Lowering<E>,
         entries: &[usize],
         backwards: bool,
-    ) -> Vec<Op> {
+    ) -> Result<Vec<Op>> {
         let logs = to.parameter(&self.log_diagonal);
         let by_logs = to.parameter_gradient(&self.log_diagonal);
         let pixels = self.shape.pixels() as f64;
@@ -27,11 +27,11 @@ impl LinearLu {
             let weight = Weight::Derived(&self.weight);
             let mut ops = dense::record(to, weight, self.shape.features(), Side::Plain, entries);
             ops.extend(to.constant_log_det(logs, by_logs, pixels));
-            return ops;
+            return Ok(ops);
         }
         let mut ops = self.solve(to, entries);
         ops.extend(to.constant_log_det(logs, by_logs, -pixels));
-        ops
+        Ok(ops)
     }
 
     /// The inverse: both triangular systems for each vector.

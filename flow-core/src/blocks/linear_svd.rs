@@ -134,22 +134,7 @@ impl<E: Scalar> Block<E> for LinearSvd {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        let weight = if backwards { &self.inverse } else { &self.weight };
-        let d = self.shape.features();
-        let mut ops = dense::record(to, Weight::Derived(weight), d, Side::Plain, entries);
-        let logs = to.parameter(&self.log_singular);
-        let by_logs = to.parameter_gradient(&self.log_singular);
-        let factor = self.pixels::<f64>() * if backwards { -1.0 } else { 1.0 };
-        ops.extend(to.constant_log_det(logs, by_logs, factor));
-        Ok(ops)
-    }
+    super::lowered!(record, record_weights);
 
     fn facts(&self) -> Facts {
         AFFINE
@@ -221,6 +206,10 @@ impl LinearSvd {
         Near { matrix, error, d }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "linear_svd_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,30 @@
 //! # Ok::<(), flow_core::FlowError>(())
 //! ```
 
+/// The methods of [`Block`](crate::Block) that record it for a GPU, from the type's own of the same
+/// arguments: of its pass and, where something depends on its weights alone, of that. They stand in
+/// the file of the block's name that ends in `_lowering`.
+macro_rules! lowered {
+    ($record:ident $(, $record_weights:ident)?) => {
+        #[cfg(feature = "cuda")]
+        fn lower(
+            &self,
+            to: &mut crate::cuda::Lowering<E>,
+            entries: &mut [usize],
+            backwards: bool,
+        ) -> Result<Vec<flow_cuda::Op>> {
+            self.$record(to, entries, backwards)
+        }
+
+        #[cfg(feature = "cuda")]
+        fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
+            let _ = &to;
+            $(self.$record_weights(to);)?
+        }
+    };
+}
+pub(crate) use lowered;
+
 mod actnorm;
 mod autoregressive;
 mod broyden;

@@ -104,37 +104,7 @@ impl<E: Scalar> Block<E> for Permute {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        let state = to.state();
-        let before = entries.to_vec();
-        let d = self.features;
-        let from: Vec<usize> = match &self.order {
-            Order::Reverse => (0..d).rev().collect(),
-            Order::Roll(by) if backwards => (0..d).map(|i| (i + d - by) % d).collect(),
-            Order::Roll(by) => (0..d).map(|i| (i + by) % d).collect(),
-            Order::Shuffle { inverse, .. } if backwards => {
-                inverse.of(&state.derived).iter().map(|&p| index(p)).collect()
-            }
-            Order::Shuffle { permutation, .. } => {
-                state.values.buffer(permutation).iter().map(|&p| index(p)).collect()
-            }
-        };
-        for (to, before) in entries.chunks_exact_mut(d).zip(before.chunks_exact(d)) {
-            to.iter_mut().zip(&from).for_each(|(entry, &from)| *entry = before[from]);
-        }
-        Ok(Vec::new())
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        let _ = to;
-    }
+    super::lowered!(record);
 
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
         if let Order::Shuffle { permutation, inverse } = &self.order {
@@ -173,6 +143,10 @@ impl<E: Scalar> Block<E> for Permute {
         Facts::ISOMETRY
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "permute_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

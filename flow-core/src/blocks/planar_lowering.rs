@@ -1,17 +1,27 @@
 //! `y = x + û·tanh(wᵀx + b)` as kernels for a GPU.
 
+use flow_cuda::kernels::bounded::{planar_finish, planar_weights};
 use flow_cuda::kernels::folds::{add_stretches, stretch_product};
 use flow_cuda::kernels::product::{add_into, add_product, product, Epilogue, Function, Matrix};
 use flow_cuda::kernels::rows::{add_column_products, gather, scaled_copy, scatter, Rows, Vectors};
 use flow_cuda::{Op, Slot};
 
 use super::Planar;
+use crate::blocks::no_inverse;
 use crate::cuda::Lowering;
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 impl Planar {
     /// Records the block, and returns its product.
-    pub(super) fn record<E: Scalar>(&self, to: &mut Lowering<E>, entries: &[usize]) -> Vec<Op> {
+    pub(super) fn record<E: Scalar>(
+        &self,
+        to: &mut Lowering<E>,
+        entries: &[usize],
+        backwards: bool,
+    ) -> Result<Vec<Op>> {
+        if backwards {
+            no_inverse("planar", &self.path)?;
+        }
         let (rows, d) = (to.rows(), entries.len());
         let none = Rows::new(Slot::NONE, 0);
         let entries = to.table(entries.iter().copied());
@@ -31,7 +41,7 @@ impl Planar {
         to.record(add_stretches(to.log_det(), t, kappa));
         to.record(scatter(rows, to.x(), entries, y));
         if !to.keeping() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let gradient = to.scratch(rows * d);
         let [by_t, by_kappa] = [0; 2].map(|_| to.scratch(rows));
@@ -54,6 +64,14 @@ impl Planar {
         ops.extend(add_product(to.recording(), by_w, of(by_t, 1).t(), of(x, d)));
         ops.push(add_into(gradient, of(by_t, 1), w));
         ops.push(scatter(rows, to.gradient(), entries, gradient));
-        ops
+        Ok(ops)
+    }
+
+    /// Records how `u` is moved, and its gradient's way back.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
+        let [u, w] = [&self.u, &self.w].map(|slot| to.parameter(slot));
+        let by = [&self.u, &self.w].map(|slot| to.parameter_gradient(slot));
+        to.prepare(planar_weights(to.derived(&self.moved), u, w));
+        to.finish_weights(planar_finish(by, to.derived_gradient(&self.moved), u, w));
     }
 }

@@ -200,18 +200,7 @@ impl<E: Scalar> Block<E> for Radial {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        if backwards {
-            no_inverse("radial", &self.path)?;
-        }
-        Ok(self.record(to, entries))
-    }
+    super::lowered!(record, record_weights);
 
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("radial", &self.path)
@@ -236,7 +225,7 @@ impl<E: Scalar> Block<E> for Radial {
                 - by_growth * growth * near;
             let by_kappa = by_log * (others * far + alpha * near * share) + by_growth * near;
             let by_alpha = by_log * ((two * r + kappa) * near * share - (others + two) * near)
-                - by_growth * (r + kappa) * near * near;
+                - by_growth * near * ((r + kappa) * near);
             let by_numbers = pass.derived_gradient(&self.numbers);
             by_numbers[0] += by_alpha;
             by_numbers[1] += by_kappa;

@@ -141,24 +141,7 @@ impl<E: Scalar> Block<E> for Rearrange {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        let _ = to;
-        let from = if backwards { &self.back } else { &self.there };
-        let before = entries.to_vec();
-        entries.iter_mut().zip(from).for_each(|(entry, &from)| *entry = before[from]);
-        Ok(Vec::new())
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        let _ = to;
-    }
+    super::lowered!(record);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         self.reorder(probe, probe.backwards());
@@ -173,6 +156,10 @@ impl<E: Scalar> Block<E> for Rearrange {
         Facts::ISOMETRY
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "rearrange_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

@@ -119,3 +119,7 @@ fn reflect<E: Scalar>(row: &mut [E], v: &[E], length: E) {
         *entry -= along * (v * inverse);
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "reflections_lowering.rs"]
+mod lowering;

@@ -253,20 +253,7 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Residual<N> {
         self.field.finish(state, derived_gradient, gradient)
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        self.record(to, entries, backwards)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.field.net().lower_weights(to);
-    }
+    super::lowered!(record, record_weights);
 
     /// With c the net's constant on the box, `1 + c` and `1/(1 − c)` (Behrmann et al. 2021, table 3).
     ///

@@ -283,15 +283,7 @@ impl<E: Scalar> Block<E> for SplineActivation {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        Ok(self.record(to, entries, backwards))
-    }
+    super::lowered!(record, record_weights);
 
     fn project(&self, values: &mut Values<E>) {
         let least = E::of(LEAST_EXTENT);

@@ -100,33 +100,7 @@ impl<E: Scalar> Block<E> for Standardize {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        use flow_cuda::kernels::diagonal::{scale_and_shift, scale_gradient, Features};
-        let entries = to.table(entries.iter().copied());
-        // `(x − mean)/std` is the inverse of `x·std + mean`.
-        let inverse = !backwards;
-        let features = Features { rows: to.rows(), entries, features: self.mean.len(), inverse };
-        let (mean, std) = (to.buffer(&self.mean), to.buffer(&self.std));
-        to.record(scale_and_shift(features, to.x(), std, Some(mean), None));
-        let log_det = to.derived(&self.log_det);
-        let sign = if backwards { -1.0 } else { 1.0 };
-        to.record(flow_cuda::kernels::rows::add_total(to.log_det(), log_det, sign));
-        if !to.keeping() {
-            return Ok(Vec::new());
-        }
-        Ok(vec![scale_gradient(features, to.gradient(), std)])
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        let _ = to;
-    }
+    super::lowered!(record);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         let maps = self.maps(probe);
@@ -146,6 +120,10 @@ impl<E: Scalar> Block<E> for Standardize {
         AFFINE
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "standardize_lowering.rs"]
+mod lowering;
 
 #[cfg(test)]
 mod tests {

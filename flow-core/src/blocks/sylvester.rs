@@ -121,18 +121,7 @@ impl<E: Scalar> Block<E> for Sylvester {
         Ok(())
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        if backwards {
-            no_inverse("sylvester", &self.path)?;
-        }
-        Ok(self.record(to, entries))
-    }
+    super::lowered!(record, record_weights);
 
     fn inverse(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &mut [E]) -> Result<()> {
         no_inverse("sylvester", &self.path)

@@ -8,7 +8,7 @@ use flow_cuda::{Device, Slot};
 
 use super::graphs::Graphs;
 use super::lowering::FEWEST_STEPS;
-use super::plans::{record, Drawn, Recorded, FINISH, PASS, PRODUCT};
+use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::tape::{Batch, Row};
 use super::training::Update;
@@ -352,7 +352,7 @@ pub(super) fn product<A: Architecture<f32>, D: Device>(
     cotangent: &[f32],
     by_number: &[f32],
 ) -> Result<DeviceGradients> {
-    let Recorded { places, by_output, .. } = *store.recorded(key)?;
+    let &Recorded { places, by_output, .. } = store.recorded(key)?;
     // The base's product needs none.
     if by_output != Slot::NONE {
         store.write(key, by_output, cotangent)?;
@@ -365,18 +365,17 @@ pub(super) fn product<A: Architecture<f32>, D: Device>(
     Ok(DeviceGradients { input, context, parameters })
 }
 
-/// The gradient by the parameters, that by derived values carried on to them: by kernels, or on the
-/// CPU where a block has none for that.
+/// The gradient by the parameters, that by derived values carried on to them on the CPU where the product
+/// has not done so.
 pub(super) fn finished<A: Architecture<f32>, D: Device>(
     machine: &Machine<A, f32>,
-    store: &mut Store<D>,
+    store: &Store<D>,
     key: Key,
 ) -> Result<Vec<f32>> {
-    if !store.recorded(key)?.on_cpu {
-        store.run(key, &[FINISH])?;
-        return Ok(store.gradients()?.0);
-    }
     let (mut gradient, by_derived) = store.gradients()?;
+    if store.recorded(key)?.on_cpu.is_empty() {
+        return Ok(gradient);
+    }
     let (parameters, derived) = store.weights()?;
     let values = Values { parameters, buffers: machine.state().values.buffers.clone() };
     let state = State { values, derived, turned: Vec::new(), version: 0 };

@@ -22,8 +22,8 @@ pub(super) struct Guarded {
     bytes: usize,
     /// What comparisons write, by place.
     found: Slot,
-    /// What comes before the product of the last block.
-    start: usize,
+    /// What comes before the product of the last block, and after that of the first.
+    ends: [usize; 2],
     /// In the order of the pass.
     steps: Vec<Place>,
     /// Where the whole batch was copied, with the part that brings it back.
@@ -65,10 +65,11 @@ fn worst_of(found: &[f32]) -> Option<Worst> {
 }
 
 impl Guarded {
-    /// Adds the parts of a trail to those of a plan; `start` are the kernels before the first product.
+    /// Adds the parts of a trail to those of a plan; `ends` are the kernels before the first product and
+    /// after the last.
     pub(super) fn new(
         trail: Trail,
-        start: &[Op],
+        ends: [Vec<Op>; 2],
         bring_back: impl Fn(Slot) -> Op,
         (watch, leaves): (Arc<Watch>, Arc<Vec<String>>),
         parts: &mut Vec<Vec<Op>>,
@@ -78,7 +79,7 @@ impl Guarded {
             parts.len() - 1
         };
         let Trail { guard, backwards, found, steps, copies, len, .. } = trail;
-        let start = part(start.to_vec());
+        let ends = ends.map(&mut part);
         let copies = copies.into_iter().map(|(place, copy)| (place, part(vec![bring_back(copy)])));
         let copies = copies.collect();
         let steps = steps.into_iter().map(|step| {
@@ -92,7 +93,7 @@ impl Guarded {
         });
         let steps = steps.collect();
         let bytes = len * std::mem::size_of::<f32>();
-        Self { guard, watch, leaves, backwards, bytes, found, start, steps, copies }
+        Self { guard, watch, leaves, backwards, bytes, found, ends, steps, copies }
     }
 
     fn leaf(&self, place: usize) -> usize {
@@ -134,7 +135,7 @@ impl<D: Device> Store<D> {
     /// The way back block by block: what the inverse has lost is computed again from the last copy.
     fn walk_back(&mut self, key: Key, guarded: &Guarded) -> Result<Vec<Exploded>> {
         let Guarded { guard, leaves, .. } = guarded;
-        self.run_part(key, guarded.start)?;
+        self.run_part(key, guarded.ends[0])?;
         let (mut explosions, mut switched) = (Vec::new(), false);
         // Inputs from this place on are there.
         let mut again_from = usize::MAX;
@@ -175,6 +176,7 @@ impl<D: Device> Store<D> {
             }
             self.run_part(key, step.first + STEP_PRODUCT)?;
         }
+        self.run_part(key, guarded.ends[1])?;
         Ok(explosions)
     }
 

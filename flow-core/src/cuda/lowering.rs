@@ -68,8 +68,8 @@ pub(crate) struct WeightOps {
     pub(crate) prepare: Vec<Op>,
     /// From the gradient by derived values to that by parameters.
     pub(crate) finish: Vec<Op>,
-    /// Some blocks have no kernels for that.
-    pub(crate) on_cpu: bool,
+    /// The blocks that have no kernels for that.
+    pub(crate) on_cpu: Vec<String>,
 }
 
 /// Where the rows of a pass lie.
@@ -287,15 +287,26 @@ impl<E: Scalar> Lowering<E> {
         self.weights.prepare.push(op);
     }
 
+    /// Records kernels that derive values from the parameters.
+    pub fn prepare_all(&mut self, ops: impl IntoIterator<Item = Op>) {
+        self.weights.prepare.extend(ops);
+    }
+
     /// Records a kernel that carries a gradient by derived values on to parameters.
     pub fn finish_weights(&mut self, op: Op) {
         self.weights.finish.push(op);
     }
 
+    /// Records kernels that carry gradients by derived values on to parameters.
+    pub fn finish_all(&mut self, ops: impl IntoIterator<Item = Op>) {
+        self.weights.finish.extend(ops);
+    }
+
     /// Says that the block derives values in a way that has no kernels: a training then does that for
     /// the whole flow on the CPU.
     pub fn weights_on_cpu(&mut self) {
-        self.weights.on_cpu = true;
+        let path = self.path().to_owned();
+        self.weights.on_cpu.push(path);
     }
 
     /// Adds `factor · Σ values` to every row's log-determinant, and returns the product, which adds to

@@ -15,7 +15,7 @@ use dfdx::tensor_ops::{ReshapeTo, SumTo};
 use flow_cuda::{Area, Gpu, Slot};
 
 use super::flow::{finished, with_plan};
-use super::plans::{FINISH, PASS, PRODUCT};
+use super::plans::{PASS, PRODUCT};
 use super::store::{Key, Stamp, Store};
 use super::training::Update;
 use crate::engine::{remember, Machine};
@@ -132,16 +132,13 @@ impl<A: Architecture<f32>> Operation<A> {
             }
             let recorded = store.recorded(key)?;
             let (output, places) = (recorded.by_output, recorded.places);
-            let there = !recorded.on_cpu;
+            let there = recorded.on_cpu.is_empty();
             done(&self.x)?;
             if let Some(by_output) = by_output {
                 store.copy_in(key, output, by_output)?;
             }
             store.copy_in(key, places.by_log_det, by_number)?;
             store.run(key, &[PRODUCT])?;
-            if there {
-                store.run(key, &[FINISH])?;
-            }
             Ok((places, there))
         });
         drop(store);

@@ -27,8 +27,8 @@ pub(super) struct Recorded {
     pub(super) order: Slot,
     /// Where samples are drawn on the device, how.
     pub(super) drawn: Option<Drawn>,
-    /// Some blocks derive values from the weights on the CPU.
-    pub(super) on_cpu: bool,
+    /// The blocks that derive values from their weights on the CPU: where there is one, all do.
+    pub(super) on_cpu: Vec<String>,
     /// What to say of each loop that does not end.
     pub(super) stuck: Vec<Stuck>,
     /// The way back through blocks that are inverted.
@@ -47,10 +47,8 @@ pub(super) struct Drawn {
 /// Parts of a [`Recorded`] plan.
 pub(super) const PASS: usize = 0;
 pub(super) const PRODUCT: usize = 1;
-/// From the gradient by derived values to that by parameters, where the device can.
-pub(super) const FINISH: usize = 2;
-pub(super) const LOAD: usize = 3;
-pub(super) const UPDATE: usize = 4;
+pub(super) const LOAD: usize = 2;
+pub(super) const UPDATE: usize = 3;
 
 /// Records a pass, with a product where it is `keeping`, and with a step of a training where there
 /// is an `update`; `drawing`, its input are samples of the base, where that has kernels. Solvers have
@@ -137,18 +135,17 @@ pub(super) fn record<A: Architecture<f32>>(
     let Lowered { mut recording, pass, product, weights, stuck, trail } = lowering.finish();
     let mut parts = vec![pass];
     let (mut order, on_cpu) = (Slot::NONE, weights.on_cpu);
-    let start = first.clone();
+    let end = if on_cpu.is_empty() { weights.finish } else { Vec::new() };
+    let ends = [first.clone(), end.clone()];
     if keeping {
-        first.extend(product);
-        parts.push(first);
-        parts.push(if on_cpu { Vec::new() } else { weights.finish });
+        parts.push([first, product, end].concat());
     }
     if let Some(update) = update {
         order = recording.frame(rows);
         parts.push(update.load(&places, order));
         recording.reuse(0);
         let mut step = update.step(&mut recording, &places);
-        if !on_cpu {
+        if on_cpu.is_empty() {
             step.extend(weights.prepare);
         }
         parts.push(step);
@@ -157,7 +154,7 @@ pub(super) fn record<A: Architecture<f32>>(
         parts.resize(UPDATE + 1, Vec::new());
         let bring_back = |copy| scaled_copy(places.x.slot, copy, 1.0);
         let of = (machine.watch().clone(), leaves);
-        Arc::new(Guarded::new(trail, &start, bring_back, of, &mut parts))
+        Arc::new(Guarded::new(trail, ends, bring_back, of, &mut parts))
     });
     let recorded = Recorded { places, output, by_output, order, drawn, on_cpu, stuck, guarded };
     Ok((recording.finish(parts), recorded))

@@ -8,7 +8,7 @@ use flow_cuda::{Area, Device, Op, Recording, Slot};
 
 use super::flow::{finished, OnDevice};
 use super::lowering::Places;
-use super::plans::{Recorded, FINISH, LOAD, PASS, PRODUCT, UPDATE};
+use super::plans::{Recorded, LOAD, PASS, PRODUCT, UPDATE};
 use crate::engine::Direction;
 use crate::train::{Clip, Optimizer, Place, Rows, Step};
 use crate::{Architecture, Context, Event, FlowError, Result};
@@ -182,12 +182,13 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
         let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
         let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
-            let Recorded { order, places, on_cpu, .. } = *store.recorded(key)?;
+            let &Recorded { order, places, ref on_cpu, .. } = store.recorded(key)?;
+            let on_device = on_cpu.is_empty();
             store.write(key, order, &bits)?;
             store.write(key, places.noise, &stream(noise, 0))?;
             store.write_optimizer(slot, &numbers)?;
-            if !on_cpu {
-                store.run(key, &[LOAD, PASS, PRODUCT, FINISH, UPDATE])?;
+            if on_device {
+                store.run(key, &[LOAD, PASS, PRODUCT, UPDATE])?;
                 return Ok(None);
             }
             store.run(key, &[LOAD, PASS, PRODUCT])?;
@@ -245,6 +246,20 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
             loss,
             origin: "on a GPU it is not known in which block".into(),
             help: "lower the learning rate, or clip the gradients' norm".into(),
+        })
+    }
+
+    /// The blocks that derive what they compute with from their weights on the CPU, by their places in
+    /// the flow: for them each step brings gradients and weights there and back. Empty where all of a
+    /// step runs on the device, as for all blocks but convolutions with `lipschitz` and blocks of
+    /// one's own.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn derived_on_cpu(&self) -> Result<Vec<String>> {
+        let rows = self.place.batch_size;
+        self.flow.with(Direction::LogProb, rows, (true, false), |store, key| {
+            Ok(store.recorded(key)?.on_cpu.clone())
         })
     }
 

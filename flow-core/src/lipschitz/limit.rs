@@ -150,9 +150,14 @@ impl Limit {
         if product <= self.constant {
             return 1.0;
         }
+        let root = (self.constant / product).powf(1.0 / self.passed().count() as f64);
+        root * (1.0 - self.slack(epsilon))
+    }
+
+    /// By what share the factor is less for that.
+    fn slack(&self, epsilon: f64) -> f64 {
         let spread = self.passed().map(|i| self.weights[i].map.spread()).fold(0.0, f64::max);
-        let slack = epsilon * (4.0 + spread);
-        (self.constant / product).powf(1.0 / self.passed().count() as f64) * (1.0 - slack)
+        epsilon * (4.0 + spread)
     }
 
     /// The gradients by the weights `numbers`, from those by the used ones.
@@ -182,3 +187,7 @@ impl Limit {
         each.collect()
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "limit_lowering.rs"]
+mod lowering;

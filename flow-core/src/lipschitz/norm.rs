@@ -83,7 +83,7 @@ pub(crate) fn norm_and_direction<E: Scalar>(weights: &[E], map: Map) -> (f64, Ve
 }
 
 /// Entries of a matrix up to which γ·n is at most 0.2 % in f32.
-const SINGLE: usize = 1 << 15;
+pub(super) const SINGLE: usize = 1 << 15;
 
 fn double<E: Scalar>(weights: &[E]) -> Vec<f64> {
     weights.iter().map(|v| v.as_f64()).collect()
@@ -116,7 +116,7 @@ pub(crate) fn rough<E: Scalar>(weights: &[E], map: Map) -> f64 {
 
 /// Squarings of the Gram matrix after which b is within 0.5 % of the spectral norm at any spectrum:
 /// the least k with n^(1/2p) ≤ 1.005.
-fn squarings(side: usize) -> u32 {
+pub(super) fn squarings(side: usize) -> u32 {
     let order = (side.max(1) as f64).ln() / 0.01;
     (order - 1.0).max(1.0).log2().ceil() as u32
 }

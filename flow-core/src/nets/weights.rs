@@ -213,43 +213,6 @@ impl Weights {
         }
     }
 
-    /// Where a weight lies on a device as its layer uses it.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn lowered<E: Scalar>(
-        &self,
-        to: &crate::cuda::Lowering<E>,
-        index: usize,
-    ) -> flow_cuda::Slot {
-        match (&self.limit, &self.list[index].shaped) {
-            (Some(limit), _) => to.derived(limit.scaled(index)),
-            (None, Some(shaped)) => to.derived(shaped),
-            (None, None) => to.parameter(&self.list[index].parameter),
-        }
-    }
-
-    /// Where the gradient by that is added on a device.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn lowered_gradient<E: Scalar>(
-        &self,
-        to: &crate::cuda::Lowering<E>,
-        index: usize,
-    ) -> flow_cuda::Slot {
-        match (&self.limit, &self.list[index].shaped) {
-            (Some(limit), _) => to.derived_gradient(limit.scaled(index)),
-            (None, Some(shaped)) => to.derived_gradient(shaped),
-            (None, None) => to.parameter_gradient(&self.list[index].parameter),
-        }
-    }
-
-    /// Records how the matrices come of what is trained, and their gradients' way back.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn lower_weights<E: Scalar>(&self, to: &mut crate::cuda::Lowering<E>) {
-        if self.limit.is_some() || self.list.iter().any(|weight| weight.length.is_some()) {
-            return to.weights_on_cpu();
-        }
-        self.list.iter().for_each(|weight| weight.lower(to));
-    }
-
     /// Where its part in the gradient of a bound is added.
     pub(crate) fn slopes<'s, E: Scalar>(
         &self,
@@ -303,28 +266,6 @@ impl Weight {
             Some(shaped) => shaped.of(derived).to_vec(),
             None => values.parameter(&self.parameter).to_vec(),
         }
-    }
-
-    /// Moves the entries that count, on a device: both ways that is a gather.
-    #[cfg(feature = "cuda")]
-    fn lower<E: Scalar>(&self, to: &mut crate::cuda::Lowering<E>) {
-        use flow_cuda::kernels::rows::{add_repeated, gather, Rows};
-        let Some(shaped) = &self.shaped else { return };
-        let len = shaped.len();
-        let (mut there, mut back) = (vec![-1; len], vec![-1; len]);
-        for (i, back) in back.iter_mut().enumerate().filter(|&(i, _)| self.kept(i)) {
-            let place = self.place(i / self.columns(), i % self.columns());
-            (there[place], *back) = (i as isize, place as isize);
-        }
-        let (there, back) = (to.recording().table(there), to.recording().table(back));
-        let rows = |slot| Rows::new(slot, len);
-        let none = Rows::new(flow_cuda::Slot::NONE, 0);
-        let (parameter, derived) = (to.parameter(&self.parameter), to.derived(shaped));
-        to.prepare(gather(1, rows(parameter), none, there, derived));
-        let moved = to.scratch(len);
-        let by_derived = to.derived_gradient(shaped);
-        to.finish_weights(gather(1, rows(by_derived), none, back, moved));
-        to.finish_weights(add_repeated(to.parameter_gradient(&self.parameter), moved, 1.0));
     }
 
     /// Numbers of an output.
@@ -418,3 +359,7 @@ impl Weight {
         }
     }
 }
+
+#[cfg(feature = "cuda")]
+#[path = "weights_lowering.rs"]
+mod lowering;

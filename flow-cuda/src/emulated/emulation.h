@@ -34,6 +34,12 @@ static inline unsigned __float_as_uint(float v) {
     std::memcpy(&bits, &v, sizeof bits);
     return bits;
 }
+static inline double __hiloint2double(int high, int low) {
+    uint64_t bits = (uint64_t)(uint32_t)high << 32 | (uint32_t)low;
+    double v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+}
 static inline int min(int a, int b) { return a < b ? a : b; }
 
 struct Arguments;

@@ -74,7 +74,7 @@ extern "C" __global__ void radial_product(Arguments a) {
                  by_growth * growth * near;
     a.at[6][2 * row] =
         by_log * ((2.0f * r + kappa) * near * share - (others + 2.0f) * near) -
-        by_growth * (r + kappa) * near * near;
+        by_growth * near * ((r + kappa) * near);
     a.at[6][2 * row + 1] = by_log * (others * far + alpha * near * share) + by_growth * near;
     // At the center itself the length has no slope, and nothing depends on its direction.
     float by_unit = r == 0.0f ? 0.0f : by_r / r;

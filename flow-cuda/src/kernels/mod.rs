@@ -9,6 +9,7 @@ use crate::{Kernel, Launch, Op, Slot, Table};
 pub mod affine;
 mod arguments;
 pub mod bases;
+pub mod bounded;
 pub mod contraction;
 pub mod convolution;
 pub mod curves;
@@ -18,11 +19,15 @@ pub mod gates;
 #[cfg(any(feature = "gpu", test))]
 mod gemm;
 pub mod guard;
+pub mod inverses;
+pub mod knots;
 pub mod linear;
 pub mod net;
 pub mod noise;
+pub mod norms;
 pub mod optimizer;
 pub mod product;
+pub mod reflections;
 pub mod rows;
 pub mod spline;
 pub mod square;
@@ -72,7 +77,12 @@ families! {
     FOLDS 16 "folds";
     STEPS 17 "steps";
     GUARD 18 "guard";
-    CONVOLUTION 19 "convolution";
+    REFLECTIONS 19 "reflections";
+    INVERSES 20 "inverses";
+    BOUNDED 21 "bounded";
+    KNOTS 22 "knots";
+    NORMS 23 "norms";
+    CONVOLUTION 24 "convolution";
 }
 
 impl Family {
@@ -84,6 +94,7 @@ impl Family {
             include_str!("strip.h"),
             include_str!("tiles.h"),
             include_str!("patches.h"),
+            include_str!("team.h"),
         ];
         [&headers[..], &[self.text]].concat().concat()
     }

@@ -2,14 +2,24 @@
 
 use flow_cuda::{Area, Device, DeviceError, Either, Emulated, Gpu, Op, Recording, Slot};
 
+mod bases;
+mod contraction;
 mod convolutions;
+mod curves;
+mod derived;
 mod determinants;
+mod folds;
 mod fused;
+mod gates;
 mod graphs;
 mod guard;
+mod inverses;
 mod nets;
+mod norms;
 mod rows;
+mod square;
 mod steps;
+mod tangents;
 mod training;
 mod transforms;
 
@@ -88,6 +98,37 @@ fn numbers(seed: u32, count: usize) -> Vec<f32> {
         (state >> 8) as f32 / (1 << 23) as f32 - 1.0
     });
     each.collect()
+}
+
+fn wide(numbers: &[f32]) -> Vec<f64> {
+    numbers.iter().map(|&v| f64::from(v)).collect()
+}
+
+/// The gradient of a function by differences, to about 1e-8 of its size.
+fn slopes(x: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let slope = |i: usize| {
+        let at = |step: f64| {
+            let mut x = x.to_vec();
+            x[i] += step;
+            f(&x)
+        };
+        let step = 1e-5 * x[i].abs().max(1.0);
+        // Of fourth order.
+        (8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step))) / (12.0 * step)
+    };
+    (0..x.len()).map(slope).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The product of row-major matrices of which the first has rows of `inner` numbers.
+fn times(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
+    let columns = b.len() / inner;
+    let entry =
+        |i: usize, j: usize| (0..inner).map(|k| a[i * inner + k] * b[k * columns + j]).sum();
+    (0..a.len() / inner * columns).map(|at| entry(at / columns, at % columns)).collect()
 }
 
 #[track_caller]

@@ -15,7 +15,19 @@ pub(crate) trait OnGpu: Subject<f32> {
     type Architecture: Architecture<f32>;
 
     fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<Self::Architecture, Chosen>, FlowError>;
+
+    /// Takes the weights that are on the device.
+    fn take(&mut self, from: &OnDevice<Self::Architecture, Chosen>) -> Result<(), FlowError>;
 }
+
+/// Rows whose blocks derive what they compute with on the CPU while they are trained: convolutions
+/// with a limit, and continuous ones.
+const ON_CPU: [&str; 4] = [
+    "couplings::on_images_additive",
+    "nets::resnet_image_lipschitz",
+    "residual::on_images",
+    "continuous::",
+];
 
 impl<A: Architecture<f32>> OnGpu for Free<A, f32>
 where
@@ -25,6 +37,10 @@ where
 
     fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
         self.0.on(gpu)
+    }
+
+    fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
+        from.to_cpu(&mut self.0)
     }
 }
 
@@ -37,6 +53,10 @@ where
     fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
         self.0.on(gpu)
     }
+
+    fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
+        from.to_cpu(&mut self.0)
+    }
 }
 
 impl<A: Architecture<f32>, const C: usize> OnGpu for Conditioned<A, f32, C>
@@ -48,9 +68,14 @@ where
     fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
         self.0.on(gpu)
     }
+
+    fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
+        from.to_cpu(&mut self.0)
+    }
 }
 
-/// Runs a row on the emulated GPU with weights away from their start.
+/// Runs a row on the emulated GPU with weights away from their start, and once more with those that a
+/// training there leaves.
 pub(crate) fn check<S: OnGpu>(module: &str, mut subject: S, inputs: &[Inputs]) {
     let Some(gpu) = chosen() else { return };
     let row = module.trim_start_matches("laws::");
@@ -65,43 +90,92 @@ pub(crate) fn check<S: OnGpu>(module: &str, mut subject: S, inputs: &[Inputs]) {
         let bent = |bend: fn(f64) -> f64| -> Vec<f32> {
             x.iter().map(|&v: &f32| bend(f64::from(v)) as f32).collect()
         };
-        subject.initialize(&bent(inputs[0].1), &context);
+        let data = bent(inputs[0].1);
+        subject.initialize(&data, &context);
         for (name, mut values) in subject.flow().parameters() {
             let by: Vec<f32> = normal(&name, values.len());
             values.iter_mut().zip(by).for_each(|(v, by)| *v += 0.3 * by);
             subject.set(&name, &values);
         }
         let brought = subject.on_gpu(gpu.clone());
-        let on_gpu = brought.unwrap_or_else(|error| panic!("{row}: {error}"));
+        let mut on_gpu = brought.unwrap_or_else(|error| panic!("{row}: {error}"));
         let (cotangent, by_log_det) = (normal("cotangent", x.len()), normal("log_det", rows));
         for &(direction, bend) in inputs {
-            let x = bent(bend);
-            let backwards = direction == Direction::Inverse;
-            let passed = on_gpu.map_rows(backwards, &x, &context);
-            let (found, log_det) = passed.unwrap_or_else(|error| panic!("{row}: {error}"));
-            let want = subject.run(direction, &x, &context);
-            let close = |what: &str, found: &[f32], want: &[f32]| {
-                let what = format!("{row}, {direction:?}, {rows} rows, {what}");
-                assert_eq!(found.len(), want.len(), "{what}");
-                let off = numeric::distance(&wide(found), &wide(want));
-                let size = numeric::norm(&wide(want)).max(1.0);
-                assert!(off <= 1e-4 * size, "{what}: off by {off:e} of {size:e}");
-            };
-            close("rows", &found, &want.rows);
-            close("log-determinants", &log_det, &want.log_det);
-            let slopes = subject.slopes(direction, &x, &context, &cotangent, &by_log_det);
-            let found = on_gpu
-                .gradients(backwards, &x, &context, &cotangent, &by_log_det)
-                .expect("gradients of a pass that runs");
-            close("by the input", &found.input, &slopes.input);
-            close("by the context", &found.context, &slopes.context);
-            let mut rest = &found.parameters[..];
-            for (name, values) in subject.flow().parameters() {
-                let (gradient, others) = rest.split_at(values.len());
-                close(&format!("by {name}"), gradient, &slopes.parameters[&name]);
-                rest = others;
-            }
+            let case = Case { row, direction, rows, x: &bent(bend), context: &context };
+            case.passes(&subject, &on_gpu);
+            case.gradients(&subject, &on_gpu, &cotangent, &by_log_det);
         }
+        let batch = Rows::new(data, S::SIZE).expect("rows");
+        let batch = match S::CONTEXT {
+            0 => batch,
+            width => batch.given(context.clone(), width).expect("a context for each"),
+        };
+        // So that weights move by what their gradients are, and none by rounding alone.
+        let rule = Adam { epsilon: 1.0, ..Adam::new(0.1) };
+        let mut training = on_gpu.train(rule, None, &batch, rows, 0).expect("a training");
+        let on_cpu = training.derived_on_cpu().expect("a plan of a step");
+        let expected = ON_CPU.iter().any(|name| row.starts_with(name));
+        assert_eq!(!on_cpu.is_empty(), expected, "{row}: {on_cpu:?} derived on the CPU");
+        training.step().expect("a step");
+        training.step().expect("another step");
+        subject.take(&on_gpu).unwrap_or_else(|error| panic!("{row}: {error}"));
+        for &(direction, bend) in inputs {
+            let case = Case { row, direction, rows, x: &bent(bend), context: &context };
+            case.passes(&subject, &on_gpu);
+        }
+    }
+}
+
+/// A batch in one direction.
+struct Case<'a> {
+    row: &'a str,
+    direction: Direction,
+    rows: usize,
+    x: &'a [f32],
+    context: &'a [f32],
+}
+
+impl Case<'_> {
+    fn backwards(&self) -> bool {
+        self.direction == Direction::Inverse
+    }
+
+    fn passes<S: OnGpu>(&self, subject: &S, on_gpu: &OnDevice<S::Architecture, Chosen>) {
+        let passed = on_gpu.map_rows(self.backwards(), self.x, self.context);
+        let (found, log_det) = passed.unwrap_or_else(|error| panic!("{}: {error}", self.row));
+        let want = subject.run(self.direction, self.x, self.context);
+        self.close("rows", &found, &want.rows);
+        self.close("log-determinants", &log_det, &want.log_det);
+    }
+
+    fn gradients<S: OnGpu>(
+        &self,
+        subject: &S,
+        on_gpu: &OnDevice<S::Architecture, Chosen>,
+        cotangent: &[f32],
+        by_log_det: &[f32],
+    ) {
+        let (x, context) = (self.x, self.context);
+        let slopes = subject.slopes(self.direction, x, context, cotangent, by_log_det);
+        let found = on_gpu
+            .gradients(self.backwards(), x, context, cotangent, by_log_det)
+            .expect("gradients of a pass that runs");
+        self.close("by the input", &found.input, &slopes.input);
+        self.close("by the context", &found.context, &slopes.context);
+        let mut rest = &found.parameters[..];
+        for (name, values) in subject.flow().parameters() {
+            let (gradient, others) = rest.split_at(values.len());
+            self.close(&format!("by {name}"), gradient, &slopes.parameters[&name]);
+            rest = others;
+        }
+    }
+
+    fn close(&self, what: &str, found: &[f32], want: &[f32]) {
+        let what = format!("{}, {:?}, {} rows, {what}", self.row, self.direction, self.rows);
+        assert_eq!(found.len(), want.len(), "{what}");
+        let off = numeric::distance(&wide(found), &wide(want));
+        let size = numeric::norm(&wide(want)).max(1.0);
+        assert!(off <= 1e-4 * size, "{what}: off by {off:e} of {size:e}");
     }
 }
 
