@@ -48,7 +48,7 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
     /// The flow on a device, with its weights of now.
     ///
     /// # Errors
-    /// [`FlowError::NotOnGpu`] for a block whose forward direction has no kernels yet, and what the
+    /// [`FlowError::NotOnGpu`] for a block or net of one's own, which has no kernels, and what the
     /// device reports, such as too little memory. A block that is not initialised.
     pub fn on<D: Device>(&self, device: D) -> Result<OnDevice<A, D>> {
         let machine = self.machine().apart();
@@ -77,7 +77,9 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     ///
     /// A guard looks once after all products, so that nothing waits for the processor in between. Where
     /// an inverse has exploded the products are done once more, block by block. Errors are relative to
-    /// the median norm of the whole batch, and projections are others than on the CPU.
+    /// the median norm of the whole batch, and projections are others than on the CPU. What is computed
+    /// again has its place from the start: with rows of more than eight numbers, √n batches for n blocks,
+    /// beside as many copies.
     ///
     /// # Errors
     /// [`FlowError::Option`] for a guard whose threshold is not above 0. Blocks that cannot be inverted
