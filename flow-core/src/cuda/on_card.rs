@@ -163,7 +163,7 @@ impl<A: Architecture<f32>> Operation<A> {
             let slots = slots.map(|range| Slot::new(Area::Gradient, range.start, range.len()));
             return self.tensor(&slots.collect::<Vec<_>>());
         }
-        let all = finished(&self.machine, &mut self.lock(), self.key)?;
+        let all = finished(&self.machine, &self.lock(), self.key)?;
         let parts = self.trainable.iter().flat_map(|range| &all[range.clone()]);
         let parts: Vec<f32> = parts.copied().collect();
         let len = parts.len();
