@@ -108,7 +108,7 @@ pub enum FlowError {
         path: String,
     },
 
-    /// A block whose kernels for a GPU are not written yet.
+    /// A block for which there are no kernels: one of a user's own, or one with such a net.
     #[error("{block} at {path} does not run on a GPU yet{}\nhelp: run this flow on the CPU, where every block runs, or put another block in its place", only(.part))]
     NotOnGpu {
         /// The block as it stands in the flow.

@@ -6,6 +6,7 @@ use flow_core::prelude::*;
 use flow_core::train::{AdamW, Clip};
 use flow_core::{Architecture, Block, Builder, Component, Flow, Pass, Site};
 use flow_tests::device::{chosen as gpu, Chosen};
+use flow_tests::{numeric, Direction, Free, Subject};
 
 type Module = (dfdx::prelude::Linear<1, 4>, dfdx::prelude::Tanh, dfdx::prelude::Linear<4, 2>);
 
@@ -118,9 +119,15 @@ flow! {
         ode(net = mlp([6], swish), solver = dopri5(1e-5));
     }
 
+    struct Nested: Vector<3> {
+        residual(lipschitz = 0.8, net = resnet(blocks = 2, hidden = 6, swish));
+        ode(net = resnet(blocks = 1, hidden = 5, tanh), solver = rk4(2));
+        residual(lipschitz = 0.5, net = resnet(blocks = 1, hidden = 5, gelu), log_det = series(4));
+    }
+
     /// Far more steps than plans have room for at first.
     struct Winding: Vector<2> {
-        ode(net = mlp([6], tanh), time = 60.0, solver = dopri5(1e-5));
+        ode(net = mlp([6], tanh), time = 20.0, solver = dopri5(1e-5));
     }
 
     struct OwnBlock: Vector<2> {
@@ -474,13 +481,44 @@ fn continuous_blocks_are_those_of_the_cpu() {
 }
 
 #[test]
-fn plans_make_room_for_as_many_steps_as_rows_take() {
+fn residual_nets_have_their_jacobians_on_the_device() {
     let cpu = Cpu::default();
+    let mut nested = Nested::<f32>::build(&cpu, 1).unwrap();
+    moved(&mut nested, 0.3);
+    check_training((*nested).clone(), &Rows::new(numbers("x", 3 * 24), 3).unwrap());
+}
+
+#[test]
+fn plans_make_room_for_as_many_steps_as_rows_take() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
     let mut winding = Winding::<f32>::build(&cpu, 1).unwrap();
-    moved(&mut winding, 0.4);
-    let rows = Rows::new(numbers("x", 2 * 24), 2).unwrap();
-    check_training_in(Memory::Recomputed, (*winding).clone(), &rows);
-    check_training((*winding).clone(), &rows);
+    moved(&mut winding, 0.01);
+    // Ten turns around a center.
+    let mut first = vec![0.0; 6 * 3];
+    (first[0], first[4]) = (1.0, 1.0);
+    let mut second = vec![0.0; 2 * 6];
+    (second[1], second[6]) = (3.0, -3.0);
+    winding.set("0.net.0.weight", &first).unwrap();
+    winding.set("0.net.1.weight", &second).unwrap();
+    let (x, cotangent, by_log_det) = (numbers("x", 18), numbers("by", 18), numbers("log_det", 9));
+    let subject = Free((*winding).clone());
+    for memory in [Memory::Stored, Memory::Recomputed] {
+        let on_gpu = winding.on(gpu.clone()).unwrap().memory(memory).unwrap();
+        for (backwards, direction) in [(false, Direction::Forward), (true, Direction::Inverse)] {
+            let found = on_gpu.gradients(backwards, &x, &[], &cotangent, &by_log_det).unwrap();
+            let want = subject.slopes(direction, &x, &[], &cotangent, &by_log_det);
+            let names = winding.parameters().map(|p| p.name.to_owned());
+            let parameters: Vec<f32> =
+                names.flat_map(|name| want.parameters[&name].clone()).collect();
+            for (found, want) in [(found.input, want.input), (found.parameters, parameters)] {
+                let [found, want] = [found, want].map(|v| v.into_iter().map(f64::from).collect());
+                let [found, want]: [Vec<f64>; 2] = [found, want];
+                let off = numeric::distance(&found, &want) / numeric::norm(&want);
+                // Rounding chooses other steps, each of which may be off by 8e-6; there are a hundred.
+                assert!(off < 1e-3, "{memory:?}, {direction:?}: off by {off:e}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -59,5 +59,5 @@ fn a_dropped_tape_is_an_error() {
     let x = Cuda::default().tensor_from_vec(vec![0.5; 6], (2, Const::<3>));
     let (_, log_det) = on_card.forward_on_card(x.leaky_trace()).expect("a pass");
     assert!(log_det.sum().try_backward().is_err());
-    assert_eq!(on_card.take_error(), Some(FlowError::TapeDropped));
+    assert_eq!(on_card.last_error(), Some(FlowError::TapeDropped));
 }

@@ -41,18 +41,24 @@ impl<N> Residual<N> {
             solve.into_iter().for_each(|op| to.record(op));
         }
         let output = to.scratch(len);
-        let at = self.field.record_at(to, [x, output])?;
-        let sign = if backwards { -1.0 } else { 1.0 };
-        let inverses = self.determinant.record(to, &self.field, &at, sign);
+        let linear = if to.keeping() || to.wants_log_det() {
+            let at = self.field.record_at(to, [x, output])?;
+            let sign = if backwards { -1.0 } else { 1.0 };
+            let inverses = self.determinant.record(to, &self.field, &at, sign);
+            Some((at, inverses))
+        } else {
+            if !backwards {
+                self.field.record(to, [x, output])?;
+            }
+            None
+        };
         if backwards {
             to.record(scatter(rows, to.x(), entries, x));
         } else {
             to.record(add_repeated(output, x, 1.0));
             to.record(scatter(rows, to.x(), entries, output));
         }
-        if !to.keeping() {
-            return Ok(Vec::new());
-        }
+        let Some((at, inverses)) = linear.filter(|_| to.keeping()) else { return Ok(Vec::new()) };
         let gradient = to.scratch(len);
         let mut ops = vec![gather(rows, to.gradient(), none, entries, gradient)];
         ops.extend(if backwards {

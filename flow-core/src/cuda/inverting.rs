@@ -160,6 +160,7 @@ impl<E: Scalar> Lowering<E> {
 
         let mut ends = entries.to_vec();
         let log_det = std::mem::replace(&mut self.places.log_det, trail.log_det);
+        self.volume = false;
         let undo = self.apart(|to| block.lower(to, &mut ends, !backwards).map(drop));
         self.recording.reuse(0);
         let forward = match trail.again.get(place % trail.again.len().max(1)) {
@@ -171,6 +172,7 @@ impl<E: Scalar> Lowering<E> {
             }
         };
         self.recording.reuse(0);
+        self.volume = true;
         let product = self.aside(true, |to| block.lower(to, &mut first.clone(), backwards));
         self.places.log_det = log_det;
         debug_assert!(ends == first, "a block that moves numbers as it changes them");

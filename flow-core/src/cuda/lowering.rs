@@ -39,6 +39,8 @@ pub struct Lowering<E> {
     again: Option<Slot>,
     /// What is kept is kept for a moment: the product, or what comes before it, runs next.
     pub(super) briefly: bool,
+    /// Whether log-determinants are asked for.
+    pub(super) volume: bool,
     /// Where inputs are reconstructed.
     pub(super) trail: Option<Trail>,
     room: usize,
@@ -139,6 +141,7 @@ impl<E: Scalar> Lowering<E> {
             stuck: Vec::new(),
             again: None,
             briefly: false,
+            volume: true,
             trail: None,
             room: FEWEST_STEPS,
         }
@@ -239,6 +242,12 @@ impl<E: Scalar> Lowering<E> {
     /// Whether a product follows.
     pub fn keeping(&self) -> bool {
         self.keeping
+    }
+
+    /// Whether log-determinants are asked for. Where they are not, what is added to them is thrown away,
+    /// and a block may leave out the work of it.
+    pub fn wants_log_det(&self) -> bool {
+        self.volume
     }
 
     /// The flow's numbers while it is recorded. What is read here, and not by a kernel, must not
