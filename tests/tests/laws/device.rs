@@ -22,8 +22,12 @@ pub(crate) trait OnGpu: Subject<f32> {
 
 /// Rows whose blocks derive what they compute with on the CPU while they are trained: convolutions
 /// with a limit.
-const ON_CPU: [&str; 3] =
-    ["couplings::on_images_additive", "nets::resnet_image_lipschitz", "residual::on_images"];
+const ON_CPU: [&str; 4] = [
+    "couplings::on_images_additive",
+    "nets::resnet_image_lipschitz",
+    "residual::on_images",
+    "residual::resnet_on_images",
+];
 
 impl<A: Architecture<f32>> OnGpu for Free<A, f32>
 where
