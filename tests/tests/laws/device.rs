@@ -21,12 +21,12 @@ pub(crate) trait OnGpu: Subject<f32> {
 }
 
 /// Rows whose blocks derive what they compute with on the CPU while they are trained: convolutions
-/// with a limit, and continuous ones.
+/// with a limit.
 const ON_CPU: [&str; 4] = [
     "couplings::on_images_additive",
     "nets::resnet_image_lipschitz",
     "residual::on_images",
-    "continuous::",
+    "residual::resnet_on_images",
 ];
 
 impl<A: Architecture<f32>> OnGpu for Free<A, f32>
