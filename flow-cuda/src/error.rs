@@ -15,6 +15,15 @@ pub enum DeviceError {
         help: &'static str,
     },
 
+    /// A library of CUDA that is there and cannot be loaded.
+    #[error("{} cannot be loaded: {reason}\nhelp: the environment's FLOW_CUDA_PATH names its folder; it must hold libraries for this machine", path.display())]
+    Library {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+
     /// No emulated device, because there was no C++ compiler when this was built.
     #[error("the emulated GPU was built without a C++ compiler\nhelp: install one (g++ or clang++) and build again")]
     NotEmulated,
@@ -55,6 +64,17 @@ pub enum DeviceError {
     Kernel {
         /// The kernel.
         kernel: &'static str,
+        /// What the driver said.
+        reason: String,
+    },
+
+    /// Kernels that failed after they were started, as something that waits for them found.
+    #[error("{what} failed: {reason}\nit is one of the kernels {kernels}\nhelp: `Gpu::checked` waits for each kernel and names the one that failed")]
+    Work {
+        /// What waited.
+        what: &'static str,
+        /// The kernels that were under way.
+        kernels: String,
         /// What the driver said.
         reason: String,
     },

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cuda-emulation")]
 pub mod device;
+#[cfg(feature = "cuda-emulation")]
+pub mod faulty;
 pub mod misuse;
 pub mod numeric;
 

@@ -55,10 +55,11 @@ flow! {
         }
     }
 
+    /// With a net whose gradients by its matrices are carried on to its weights after all products.
     #[base(mixture(2))]
     struct Saturated: Vector<10> {
         affine_coupling(keep = even, scale = tanh(0.5), net = mlp([6], tanh));
-        affine_coupling(keep = odd, scale = tanh(0.5), net = mlp([6], tanh));
+        affine_coupling(keep = odd, scale = tanh(0.5), net = mlp([6], tanh, weight_norm = true));
         'last: tanh;
         affine_coupling(keep = even, scale = tanh(0.5), net = mlp([6], tanh));
     }

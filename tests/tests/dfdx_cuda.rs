@@ -43,8 +43,12 @@ fn passes_and_gradients_are_those_of_the_cpu() {
     let log_prob = on_card.log_prob_on_card(there.leaky_trace()).expect("a density");
     let want = flow.log_prob(x.leaky_trace()).expect("a density");
     close("log-probabilities", &log_prob.as_vec(), &want.as_vec());
-    let want = want.sum().backward().get(&x).as_vec();
-    close("its gradient", &log_prob.sum().backward().get(&there).as_vec(), &want);
+    let (mut want, found) = (want.sum().backward(), log_prob.sum().backward());
+    close("its gradient", &found.get(&there).as_vec(), &want.get(&x).as_vec());
+    let weights = on_card.weights_on_card(&card).expect("what gradients are by");
+    let by_name = flow.gradients(&mut want).expect("gradients by name");
+    let want: Vec<f32> = flow.parameters().flat_map(|p| by_name[p.name].clone()).collect();
+    close("by the weights", &found.get(&weights).as_vec(), &want);
 
     let (z, _) = on_card.forward_on_card(there.clone()).expect("a pass without a tape");
     let (back, _) = on_card.inverse_on_card(z).expect("its inverse");
@@ -59,5 +63,5 @@ fn a_dropped_tape_is_an_error() {
     let x = Cuda::default().tensor_from_vec(vec![0.5; 6], (2, Const::<3>));
     let (_, log_det) = on_card.forward_on_card(x.leaky_trace()).expect("a pass");
     assert!(log_det.sum().try_backward().is_err());
-    assert_eq!(on_card.take_error(), Some(FlowError::TapeDropped));
+    assert_eq!(on_card.last_error(), Some(FlowError::TapeDropped));
 }

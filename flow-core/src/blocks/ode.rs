@@ -220,20 +220,7 @@ impl<E: Scalar, N: Differentiable<E>> Block<E> for Ode<N> {
         self.field.finish(state, derived_gradient, gradient)
     }
 
-    #[cfg(feature = "cuda")]
-    fn lower(
-        &self,
-        to: &mut crate::cuda::Lowering<E>,
-        entries: &mut [usize],
-        backwards: bool,
-    ) -> Result<Vec<flow_cuda::Op>> {
-        self.record_block(to, entries, backwards)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn lower_weights(&self, to: &mut crate::cuda::Lowering<E>) {
-        self.field.net().lower_weights(to);
-    }
+    super::lowered!(record_block, record_weights);
 
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         Ok(self.on_box(probe))

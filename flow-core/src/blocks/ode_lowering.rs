@@ -14,6 +14,14 @@ use crate::nets::Differentiable;
 use crate::{FlowError, Result, Scalar};
 
 impl<N> Ode<N> {
+    /// Records what depends on the net's weights alone.
+    pub(super) fn record_weights<E: Scalar>(&self, to: &mut Lowering<E>)
+    where
+        N: Differentiable<E>,
+    {
+        self.field.net().lower_weights(to);
+    }
+
     /// Records the block, and returns its product.
     pub(super) fn record_block<E: Scalar>(
         &self,

@@ -2,24 +2,21 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dfdx::prelude::{Const, Cpu, Dim, HasShape, Tensor, TensorFromVec};
+use dfdx::prelude::{Cpu, Tensor, TensorFromVec};
 use flow_cuda::kernels::noise::stream as noise_stream;
-use flow_cuda::Device;
+use flow_cuda::{Device, Slot};
 
 use super::graphs::Graphs;
 use super::lowering::FEWEST_STEPS;
 use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
+use super::tape::{Batch, Row};
 use super::training::Update;
-use crate::engine::{check, read, Direction, Machine};
+use crate::engine::{check, AddGradient, Direction, Machine};
 use crate::memory::GuardReport;
 use crate::{
-    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State,
-    Values, Vector,
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State, Values,
 };
-
-type Batch<V, N> = Tensor<<V as Event>::Batch<N>, f32, Cpu>;
-type Row<N> = Tensor<(N,), f32, Cpu>;
 
 /// A flow whose numbers are on a device, with the weights that it had when it was brought there.
 pub struct OnDevice<A: Architecture<f32>, D: Device> {
@@ -27,9 +24,13 @@ pub struct OnDevice<A: Architecture<f32>, D: Device> {
     pub(super) store: Arc<Mutex<Store<D>>>,
     pub(super) trainable: Vec<std::ops::Range<usize>>,
     pub(super) update: Option<Update>,
-    memory: Memory,
-    #[cfg(feature = "dfdx-cuda")]
+    pub(super) memory: Memory,
+    /// Adds a gradient by all parameters to that by the weights of the flow on the CPU.
+    pub(super) by_weights: AddGradient<f32>,
     pub(super) last_error: Arc<Mutex<Option<FlowError>>>,
+    /// What gradients by the weights on a card's tape are by.
+    #[cfg(feature = "dfdx-cuda")]
+    pub(super) leaf: super::tensors::Leaf,
 }
 
 /// The gradients of a pass on a device.
@@ -61,8 +62,10 @@ impl<A: Architecture<f32>> Flow<A, f32, Cpu> {
             trainable,
             update: None,
             memory: Memory::Stored,
-            #[cfg(feature = "dfdx-cuda")]
+            by_weights: self.adds_to_weights(),
             last_error: Arc::default(),
+            #[cfg(feature = "dfdx-cuda")]
+            leaf: Arc::default(),
         })
     }
 }
@@ -100,37 +103,6 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         self.machine.watch().distrust(false);
     }
 
-    /// Data to latents: `(z, log |det ∂z/∂x|)`.
-    ///
-    /// # Errors
-    /// Non-finite or no rows; a conditional flow, which wants [`forward_given`](Self::forward_given);
-    /// what the device reports.
-    pub fn forward<N: Dim>(&self, x: Batch<A::Event, N>) -> Result<(Batch<A::Latent, N>, Row<N>)> {
-        self.map::<A::Event, A::Latent, N>(Direction::Forward, x, &[])
-    }
-
-    /// Latents to data: `(x, log |det ∂x/∂z|)`.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward), and a block whose inverse has no kernels yet.
-    pub fn inverse<N: Dim>(&self, z: Batch<A::Latent, N>) -> Result<(Batch<A::Event, N>, Row<N>)>
-    where
-        A: Invertible,
-    {
-        self.map::<A::Latent, A::Event, N>(Direction::Inverse, z, &[])
-    }
-
-    /// `log p(x)` of each row in nats.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn log_prob<N: Dim>(&self, x: Batch<A::Event, N>) -> Result<Row<N>> {
-        let rows = A::Event::rows(x.shape());
-        let x = read(x, "batch", A::Event::SHAPE.size())?;
-        let (_, numbers) = self.run(Direction::LogProb, &x, &[])?;
-        tensor(numbers, (rows,))
-    }
-
     /// `rows` samples: those that the flow gives on the CPU with the same noise, but for rounding.
     ///
     /// # Errors
@@ -157,38 +129,6 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     {
         let (x, log_prob) = self.draw(rows, noise)?;
         Ok((tensor(x, A::Event::batch(rows))?, tensor(log_prob, (rows,))?))
-    }
-
-    /// [`forward`](Self::forward) of a conditional flow, with one context row for each.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward), and another number of context rows.
-    pub fn forward_given<const C: usize, N: Dim, M: Dim>(
-        &self,
-        x: Batch<A::Event, N>,
-        context: Tensor<(M, Const<C>), f32, Cpu>,
-    ) -> Result<(Batch<A::Latent, N>, Row<N>)>
-    where
-        A: Architecture<f32, Context = Vector<C>>,
-    {
-        let context = read(context, "context", C)?;
-        self.map::<A::Event, A::Latent, N>(Direction::Forward, x, &context)
-    }
-
-    /// [`inverse`](Self::inverse) of a conditional flow.
-    ///
-    /// # Errors
-    /// As [`forward_given`](Self::forward_given).
-    pub fn inverse_given<const C: usize, N: Dim, M: Dim>(
-        &self,
-        z: Batch<A::Latent, N>,
-        context: Tensor<(M, Const<C>), f32, Cpu>,
-    ) -> Result<(Batch<A::Event, N>, Row<N>)>
-    where
-        A: Architecture<f32, Context = Vector<C>> + Invertible,
-    {
-        let context = read(context, "context", C)?;
-        self.map::<A::Latent, A::Event, N>(Direction::Inverse, z, &context)
     }
 
     /// A pass on plain rows, data to latent or, `backwards`, latent to data: the rows' images and
@@ -235,14 +175,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         self.with(direction, rows, (true, false), |store, key| {
             store.start(key, x, context)?;
             store.run(key, &[PASS])?;
-            let Recorded { places, by_output, .. } = *store.recorded(key);
-            store.write(key, by_output, cotangent)?;
-            store.write(key, places.by_log_det, by_log_det)?;
-            store.run(key, &[PRODUCT])?;
-            let input = store.read(key, places.gradient.slot)?;
-            let context = store.read(key, places.context_gradient.slot)?;
-            let parameters = self.finished(store, key)?;
-            Ok(DeviceGradients { input, context, parameters })
+            product(&self.machine, store, key, cotangent, by_log_det)
         })
     }
 
@@ -264,24 +197,52 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         })
     }
 
+    /// Takes the weights and buffers of a flow: of the one that was brought to the device after an
+    /// optimiser of dfdx's changed it, or of another of the same kind. Gradients on dfdx's tape are by
+    /// that flow's weights from now on; those of passes before can no longer be had.
+    ///
+    /// # Errors
+    /// Weights of another number, and what the device reports.
+    pub fn set_weights(&mut self, flow: &Flow<A, f32, Cpu>) -> Result<()> {
+        let machine = flow.machine().apart();
+        let lens = |machine: &Machine<A, f32>| {
+            let State { values, derived, .. } = machine.state();
+            [values.parameters.len(), values.buffers.len(), derived.len()]
+        };
+        for (what, (found, expected)) in ["parameters", "buffers", "derived values"]
+            .into_iter()
+            .zip(lens(&machine).into_iter().zip(lens(&self.machine)))
+        {
+            if found != expected {
+                let what = format!("the {what}");
+                return Err(FlowError::Length { what, found, expected });
+            }
+        }
+        let (new, old) = (machine.state(), self.machine.state());
+        let mut store = self.lock();
+        if new.values.buffers != old.values.buffers {
+            // Plans may know them.
+            store.forget();
+            store.set_buffers(&new.values.buffers)?;
+        }
+        store.set_weights(&new.values.parameters, &new.derived)?;
+        drop(store);
+        machine.watch().distrust(self.machine.watch().distrusts());
+        self.machine = machine;
+        self.trainable = flow.trainable().to_vec();
+        self.by_weights = flow.adds_to_weights();
+        #[cfg(feature = "dfdx-cuda")]
+        {
+            // Others may be frozen now.
+            self.leaf = Arc::default();
+        }
+        Ok(())
+    }
+
     /// Which of its passes and training steps run as graphs: those that ran twice, where the device
     /// makes graphs; and why others could not be captured, which run kernel by kernel.
     pub fn graphs(&self) -> Graphs {
         self.lock().graphs()
-    }
-
-    /// The gradient by the parameters, that by derived values carried on to them on the CPU where the
-    /// product has not done so.
-    pub(super) fn finished(&self, store: &Store<D>, key: Key) -> Result<Vec<f32>> {
-        let (mut gradient, by_derived) = store.gradients()?;
-        if store.recorded(key).on_cpu.is_empty() {
-            return Ok(gradient);
-        }
-        let (parameters, derived) = store.weights()?;
-        let values = Values { parameters, buffers: self.machine.state().values.buffers.clone() };
-        let state = State { values, derived, turned: Vec::new(), version: 0 };
-        self.machine.blocks().finish(&state, &by_derived, &mut gradient)?;
-        Ok(gradient)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Store<D>> {
@@ -295,7 +256,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         }
         let noise = noise.split();
         self.with(Direction::Inverse, rows, (false, true), |store, key| {
-            let Recorded { output, places, drawn, .. } = *store.recorded(key);
+            let Recorded { output, places, drawn, .. } = *store.recorded(key)?;
             let mut log_prob = vec![0.0; rows];
             if let Some(Drawn { stream, .. }) = drawn {
                 store.write(key, stream, &noise_stream(noise.key(), 0))?;
@@ -313,18 +274,6 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         })
     }
 
-    fn map<From: Event, To: Event, N: Dim>(
-        &self,
-        direction: Direction,
-        x: Batch<From, N>,
-        context: &[f32],
-    ) -> Result<(Batch<To, N>, Row<N>)> {
-        let rows = From::rows(x.shape());
-        let x = read(x, "batch", From::SHAPE.size())?;
-        let (z, log_det) = self.run(direction, &x, context)?;
-        Ok((tensor(z, To::batch(rows))?, tensor(log_det, (rows,))?))
-    }
-
     /// A pass on plain rows: its output, and each row's number.
     fn run(
         &self,
@@ -336,7 +285,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         self.with(direction, rows, (false, false), |store, key| {
             store.start(key, x, context)?;
             store.run(key, &[PASS])?;
-            let Recorded { output, places, .. } = *store.recorded(key);
+            let Recorded { output, places, .. } = *store.recorded(key)?;
             Ok((store.read(key, output)?, store.read(key, places.log_det)?))
         })
     }
@@ -364,29 +313,82 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         direction: Direction,
         rows: usize,
         (keeping, drawing): (bool, bool),
-        mut job: impl FnMut(&mut Store<D>, Key) -> Result<R>,
+        job: impl FnMut(&mut Store<D>, Key) -> Result<R>,
     ) -> Result<R> {
-        let mut store = self.lock();
-        let memory = self.machine.watch().memory(self.memory)?;
-        store.settle(memory);
         let key = Key { direction, rows, keeping, drawing };
-        let update = self.update.as_ref().filter(|_| keeping && direction == Direction::LogProb);
-        loop {
-            let room = store.room();
-            store.prepare(key, self.machine.noise().key(), || {
-                let wanted = (keeping, drawing);
-                record(&self.machine, direction, rows, wanted, memory, room, update)
-            })?;
-            match job(&mut store, key) {
-                // A solver took more steps than there was room for. Now there is.
-                Err(_) if store.room() > room => {}
-                done => return done,
-            }
+        let (memory, update) = (self.memory, self.update.as_ref());
+        with_plan(&self.machine, &mut self.lock(), (memory, update), key, job)
+    }
+}
+
+/// Runs a job on a plan, which is recorded where it is not there yet.
+pub(super) fn with_plan<A: Architecture<f32>, D: Device, R>(
+    machine: &Machine<A, f32>,
+    store: &mut Store<D>,
+    (memory, update): (Memory, Option<&Update>),
+    key: Key,
+    mut job: impl FnMut(&mut Store<D>, Key) -> Result<R>,
+) -> Result<R> {
+    let Key { direction, rows, keeping, drawing } = key;
+    let memory = machine.watch().memory(memory)?;
+    store.settle(memory);
+    let update = update.filter(|_| keeping && direction == Direction::LogProb);
+    loop {
+        let room = store.room();
+        store.prepare(key, machine.noise().key(), || {
+            record(machine, direction, rows, (keeping, drawing), memory, room, update)
+        })?;
+        match job(store, key) {
+            // A solver took more steps than there was room for. Now there is.
+            Err(_) if store.room() > room => {}
+            done => return done,
         }
     }
 }
 
-fn tensor<S: dfdx::prelude::Shape>(numbers: Vec<f32>, shape: S) -> Result<Tensor<S, f32, Cpu>> {
+/// The gradients of a pass that the plan's memory holds.
+pub(super) fn product<A: Architecture<f32>, D: Device>(
+    machine: &Machine<A, f32>,
+    store: &mut Store<D>,
+    key: Key,
+    cotangent: &[f32],
+    by_number: &[f32],
+) -> Result<DeviceGradients> {
+    let &Recorded { places, by_output, .. } = store.recorded(key)?;
+    // The base's product needs none.
+    if by_output != Slot::NONE {
+        store.write(key, by_output, cotangent)?;
+    }
+    store.write(key, places.by_log_det, by_number)?;
+    store.run(key, &[PRODUCT])?;
+    let input = store.read(key, places.gradient.slot)?;
+    let context = store.read(key, places.context_gradient.slot)?;
+    let parameters = finished(machine, store, key)?;
+    Ok(DeviceGradients { input, context, parameters })
+}
+
+/// The gradient by the parameters, that by derived values carried on to them on the CPU where the product
+/// has not done so.
+pub(super) fn finished<A: Architecture<f32>, D: Device>(
+    machine: &Machine<A, f32>,
+    store: &Store<D>,
+    key: Key,
+) -> Result<Vec<f32>> {
+    let (mut gradient, by_derived) = store.gradients()?;
+    if store.recorded(key)?.on_cpu.is_empty() {
+        return Ok(gradient);
+    }
+    let (parameters, derived) = store.weights()?;
+    let values = Values { parameters, buffers: machine.state().values.buffers.clone() };
+    let state = State { values, derived, turned: Vec::new(), version: 0 };
+    machine.blocks().finish(&state, &by_derived, &mut gradient)?;
+    Ok(gradient)
+}
+
+pub(super) fn tensor<S: dfdx::prelude::Shape>(
+    numbers: Vec<f32>,
+    shape: S,
+) -> Result<Tensor<S, f32, Cpu>> {
     let made = Cpu::default().try_tensor_from_vec(numbers, shape);
     made.map_err(|error| FlowError::Gradient(error.to_string()))
 }

@@ -42,15 +42,20 @@ mod guarded;
 mod inverting;
 mod loops;
 mod lowering;
+#[cfg(feature = "dfdx-cuda")]
+mod on_card;
 mod plans;
 mod store;
+mod tape;
 #[cfg(feature = "dfdx-cuda")]
 mod tensors;
 mod training;
 
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
-pub use flow_cuda::{Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot, ARCHITECTURES};
+pub use flow_cuda::{
+    Area, Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot, ARCHITECTURES,
+};
 
 pub use flow::{DeviceGradients, OnDevice};
 pub use graphs::Graphs;

@@ -8,7 +8,7 @@ use flow_cuda::{Area, Device, Loop, Op, Plan, Slot};
 
 use super::graphs::{Graphs, Replays};
 use super::lowering::FEWEST_STEPS;
-use super::plans::{Recorded, PRODUCT, UPDATE};
+use super::plans::{Recorded, PASS, PRODUCT, UPDATE};
 use crate::engine::{Direction, State};
 use crate::{FlowError, Memory, Result};
 
@@ -35,6 +35,10 @@ pub(super) struct Store<D: Device> {
     data: D::Memory,
     lens: [usize; 2],
     plans: HashMap<Key, Ready<D>>,
+    /// How often the weights have changed.
+    changes: u64,
+    /// Passes so far.
+    passes: u64,
     /// Steps that solvers have room for in the plans to come.
     room: usize,
     /// What they keep for their products.
@@ -49,6 +53,15 @@ struct Ready<D: Device> {
     scratch: D::Memory,
     tables: D::Tables,
     replays: Replays<D>,
+    /// The number of the last pass, which the frame keeps.
+    pass: u64,
+}
+
+/// Which pass left what a plan keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    changes: u64,
+    pass: u64,
 }
 
 impl<D: Device> Store<D> {
@@ -70,6 +83,8 @@ impl<D: Device> Store<D> {
             lens,
             device,
             plans: HashMap::new(),
+            changes: 0,
+            passes: 0,
             room: FEWEST_STEPS,
             memory: Memory::Stored,
         })
@@ -90,8 +105,8 @@ impl<D: Device> Store<D> {
         self.device.write(&mut frame, recorded.places.noise.offset, &stream(noise, 0))?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
-        let replays = Replays::default();
-        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays });
+        let (replays, pass) = (Replays::default(), 0);
+        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays, pass });
         Ok(())
     }
 
@@ -110,6 +125,11 @@ impl<D: Device> Store<D> {
         ))
     }
 
+    /// Forgets all plans.
+    pub(super) fn forget(&mut self) {
+        self.plans.clear();
+    }
+
     /// Forgets all plans that keep something else for their products.
     pub(super) fn settle(&mut self, memory: Memory) {
         if self.memory != memory {
@@ -118,14 +138,33 @@ impl<D: Device> Store<D> {
         }
     }
 
-    /// Where the rows of a plan lie that was prepared.
-    pub(super) fn recorded(&self, key: Key) -> &Recorded {
-        &self.plans[&key].recorded
+    /// Where the rows of a plan lie.
+    ///
+    /// # Errors
+    /// A plan that was dropped since it was prepared.
+    pub(super) fn recorded(&self, key: Key) -> Result<&Recorded> {
+        Ok(&self.plans.get(&key).ok_or_else(gone)?.recorded)
+    }
+
+    /// Which pass a plan's memory is of.
+    pub(super) fn stamp(&self, key: Key) -> Result<Stamp> {
+        let pass = self.plans.get(&key).ok_or_else(gone)?.pass;
+        Ok(Stamp { changes: self.changes, pass })
+    }
+
+    /// Fails where the weights are no longer those of a pass.
+    pub(super) fn unchanged(&self, stamp: Stamp) -> Result<()> {
+        if self.changes == stamp.changes {
+            return Ok(());
+        }
+        let reason = "weights on the device changed, or a training began, between a pass and its \
+                      backward pass";
+        Err(FlowError::Gradient(reason.into()))
     }
 
     /// Brings a batch to the device.
     pub(super) fn start(&mut self, key: Key, x: &[f32], context: &[f32]) -> Result<()> {
-        let places = self.recorded(key).places;
+        let places = self.recorded(key)?.places;
         self.write(key, places.x.slot, x)?;
         self.write(key, places.context.slot, context)
     }
@@ -133,16 +172,15 @@ impl<D: Device> Store<D> {
     /// Writes to a plan's frame.
     pub(super) fn write(&mut self, key: Key, slot: Slot, numbers: &[f32]) -> Result<()> {
         let Self { device, plans, .. } = self;
-        if let Some(ready) = plans.get_mut(&key) {
-            device.write(&mut ready.frame, slot.offset, numbers)?;
-        }
-        Ok(())
+        let ready = plans.get_mut(&key).ok_or_else(gone)?;
+        Ok(device.write(&mut ready.frame, slot.offset, numbers)?)
     }
 
     /// Reads from a plan's frame.
     pub(super) fn read(&self, key: Key, slot: Slot) -> Result<Vec<f32>> {
         let mut numbers = vec![0.0; slot.len];
-        self.device.read(&self.plans[&key].frame, slot.offset, &mut numbers)?;
+        let ready = self.plans.get(&key).ok_or_else(gone)?;
+        self.device.read(&ready.frame, slot.offset, &mut numbers)?;
         Ok(numbers)
     }
 
@@ -156,6 +194,7 @@ impl<D: Device> Store<D> {
 
     /// Brings data to the device, makes room for an optimiser, and forgets plans that know of neither.
     pub(super) fn begin(&mut self, optimizer: usize, data: &[f32]) -> Result<()> {
+        self.changes += 1;
         self.plans.retain(|key, _| key.direction != Direction::LogProb || !key.keeping);
         self.optimizer = self.device.memory(optimizer)?;
         self.data = self.device.memory(data.len())?;
@@ -185,8 +224,14 @@ impl<D: Device> Store<D> {
 
     /// Replaces both.
     pub(super) fn set_weights(&mut self, parameters: &[f32], derived: &[f32]) -> Result<()> {
+        self.changes += 1;
         self.device.write(&mut self.parameters, 0, parameters)?;
         Ok(self.device.write(&mut self.derived, 0, derived)?)
+    }
+
+    /// Replaces what is saved but not trained.
+    pub(super) fn set_buffers(&mut self, buffers: &[f32]) -> Result<()> {
+        Ok(self.device.write(&mut self.buffers, 0, buffers)?)
     }
 
     /// Replaces the gradient by the parameters.
@@ -214,8 +259,13 @@ impl<D: Device> Store<D> {
     /// As [`run_all`](Self::run_all), where a row that stops them is no failure of the device.
     pub(super) fn stopped(&mut self, key: Key, parts: &[usize]) -> Result<Option<FlowError>> {
         let Self { device, plans, .. } = self;
-        let Some(ready) = plans.get_mut(&key) else { return Ok(None) };
-        let Ready { plan, recorded, frame, scratch, tables, replays } = ready;
+        let ready = plans.get_mut(&key).ok_or_else(gone)?;
+        let Ready { plan, recorded, frame, scratch, tables, replays, pass } = ready;
+        if parts.contains(&PASS) {
+            self.passes += 1;
+            *pass = self.passes;
+        }
+        self.changes += u64::from(parts.contains(&UPDATE));
         let mut memory = |area| match area {
             Area::Parameters => Some(&self.parameters),
             Area::Buffers => Some(&self.buffers),
@@ -260,16 +310,13 @@ impl<D: Device> Store<D> {
         Ok(None)
     }
 
-    /// Where the rows of a plan lie, if it is still there.
+    /// The device, and where the gradient by the parameters or a plan's frame lies there.
     #[cfg(feature = "dfdx-cuda")]
-    pub(super) fn known(&self, key: Key) -> Result<&Recorded> {
-        self.plans.get(&key).map(|ready| &ready.recorded).ok_or_else(gone)
-    }
-
-    /// The device, and a plan's frame there.
-    #[cfg(feature = "dfdx-cuda")]
-    pub(super) fn frame(&mut self, key: Key) -> Result<(&D, &mut D::Memory)> {
-        let Self { device, plans, .. } = self;
+    pub(super) fn place(&mut self, key: Key, area: Area) -> Result<(&D, &mut D::Memory)> {
+        let Self { device, plans, gradient, .. } = self;
+        if area == Area::Gradient {
+            return Ok((device, gradient));
+        }
         Ok((device, &mut plans.get_mut(&key).ok_or_else(gone)?.frame))
     }
 
@@ -286,7 +333,8 @@ impl<D: Device> Store<D> {
     }
 }
 
-#[cfg(feature = "dfdx-cuda")]
+/// The error of a plan that was dropped.
 fn gone() -> FlowError {
-    FlowError::Gradient("a training began before the backward pass".into())
+    let reason = "what a pass kept on the device was dropped before it was asked for";
+    FlowError::Gradient(reason.into())
 }

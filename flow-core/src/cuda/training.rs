@@ -6,7 +6,7 @@ use flow_cuda::kernels::rows::{add_column_products, fill, Rows as Numbers, Vecto
 use flow_cuda::kernels::weights::take_rows;
 use flow_cuda::{Area, Device, Op, Recording, Slot};
 
-use super::flow::OnDevice;
+use super::flow::{finished, OnDevice};
 use super::lowering::Places;
 use super::plans::{Recorded, LOAD, PASS, PRODUCT, UPDATE};
 use crate::engine::Direction;
@@ -182,7 +182,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         let Some(slot) = self.update.as_ref().map(Update::numbers) else { return Ok(()) };
         let bits: Vec<f32> = order.iter().map(|&row| f32::from_bits(row as u32)).collect();
         let changed = self.with(Direction::LogProb, order.len(), (true, false), |store, key| {
-            let &Recorded { order, places, ref on_cpu, .. } = store.recorded(key);
+            let &Recorded { order, places, ref on_cpu, .. } = store.recorded(key)?;
             let on_device = on_cpu.is_empty();
             store.write(key, order, &bits)?;
             store.write(key, places.noise, &stream(noise, 0))?;
@@ -192,7 +192,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
                 return Ok(None);
             }
             store.run(key, &[LOAD, PASS, PRODUCT])?;
-            let gradient = self.finished(store, key)?;
+            let gradient = finished(&self.machine, store, key)?;
             store.set_gradient(&gradient)?;
             store.run(key, &[UPDATE])?;
             Ok(Some(store.weights()?.0))
@@ -259,7 +259,7 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
     pub fn derived_on_cpu(&self) -> Result<Vec<String>> {
         let rows = self.place.batch_size;
         self.flow.with(Direction::LogProb, rows, (true, false), |store, key| {
-            Ok(store.recorded(key).on_cpu.clone())
+            Ok(store.recorded(key)?.on_cpu.clone())
         })
     }
 

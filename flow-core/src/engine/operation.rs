@@ -18,15 +18,15 @@ type Failure = <Cpu as HasErr>::Err;
 /// Joins the tapes of two inputs of one operation.
 ///
 /// dfdx's own `Merge` cannot put an owned tape where there was none.
-pub trait JoinTape<E: Scalar, Other>: Tape<E, Cpu> {
+pub trait JoinTape<E: Scalar, Other, D: Storage<E> = Cpu>: Tape<E, D> {
     /// An owned tape where either is one.
-    type Output: Tape<E, Cpu> + 'static;
+    type Output: Tape<E, D> + 'static;
 
     /// Both tapes' operations.
     fn join(self, other: Other) -> Self::Output;
 }
 
-impl<E: Scalar> JoinTape<E, NoneTape> for NoneTape {
+impl<E: Scalar, D: Storage<E>> JoinTape<E, NoneTape, D> for NoneTape {
     type Output = NoneTape;
 
     fn join(self, _: NoneTape) -> NoneTape {
@@ -34,15 +34,15 @@ impl<E: Scalar> JoinTape<E, NoneTape> for NoneTape {
     }
 }
 
-impl<E: Scalar> JoinTape<E, OwnedTape<E, Cpu>> for NoneTape {
-    type Output = OwnedTape<E, Cpu>;
+impl<E: Scalar, D: Storage<E>> JoinTape<E, OwnedTape<E, D>, D> for NoneTape {
+    type Output = OwnedTape<E, D>;
 
-    fn join(self, other: OwnedTape<E, Cpu>) -> Self::Output {
+    fn join(self, other: OwnedTape<E, D>) -> Self::Output {
         other
     }
 }
 
-impl<E: Scalar> JoinTape<E, NoneTape> for OwnedTape<E, Cpu> {
+impl<E: Scalar, D: Storage<E>> JoinTape<E, NoneTape, D> for OwnedTape<E, D> {
     type Output = Self;
 
     fn join(self, _: NoneTape) -> Self {
@@ -50,7 +50,7 @@ impl<E: Scalar> JoinTape<E, NoneTape> for OwnedTape<E, Cpu> {
     }
 }
 
-impl<E: Scalar> JoinTape<E, Self> for OwnedTape<E, Cpu> {
+impl<E: Scalar, D: Storage<E>> JoinTape<E, Self, D> for OwnedTape<E, D> {
     type Output = Self;
 
     fn join(self, other: Self) -> Self {
@@ -105,7 +105,7 @@ impl<E: Scalar> Given<E> {
     }
 
     /// A gradient by each row's context as one by the context that was given.
-    fn gather(&self, mut gradient: Vec<E>) -> Vec<E> {
+    pub(crate) fn gather(&self, mut gradient: Vec<E>) -> Vec<E> {
         if gradient.len() > self.rows.len() {
             let (first, others) = gradient.split_at_mut(self.width);
             for other in others.chunks_exact(self.width) {
@@ -148,19 +148,11 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
             return Ok((y.put_tape(tape), log_det.put_tape(T::default())));
         };
 
-        // In reverse order, the check on the log-determinant's tape runs after the operation itself.
-        let done = Arc::new(AtomicBool::new(false));
-        let mut check = T::default();
-        {
-            let (done, last_error) = (done.clone(), self.last_error.clone());
-            check.add_backward_op(move |_| {
-                if done.load(Ordering::Acquire) {
-                    return Ok(());
-                }
-                remember(&last_error, FlowError::TapeDropped);
-                Err(Failure::WrongNumElements)
-            });
-        }
+        let last_error = self.last_error.clone();
+        let (check, done) = second_tape::<E, Cpu, T>(move || {
+            remember(&last_error, FlowError::TapeDropped);
+            Failure::WrongNumElements
+        });
         let backward = self.backward(direction, kept, context, add_x);
         let (by_y, by_log_det) = (y.ghost(), log_det.ghost());
         tape.add_backward_op(move |gradients| {
@@ -269,6 +261,20 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
     }
 }
 
+/// The tape of a pass's second output, and what its first output's backward pass sets: an error where
+/// that one did not run before. In reverse order the check runs after the operation itself.
+pub(crate) fn second_tape<E, D: Storage<E>, T: Tape<E, D>>(
+    dropped: impl FnOnce() -> D::Err + 'static,
+) -> (T, Arc<AtomicBool>) {
+    let done = Arc::new(AtomicBool::new(false));
+    let (ran, mut check) = (done.clone(), T::default());
+    check.add_backward_op(move |_| match ran.load(Ordering::Acquire) {
+        true => Ok(()),
+        false => Err(dropped()),
+    });
+    (check, done)
+}
+
 /// A tensor's numbers, row after row, where all are finite.
 pub(crate) fn read<S: dfdx::prelude::Shape, E: Scalar>(
     x: Tensor<S, E, Cpu>,
@@ -306,7 +312,8 @@ fn write<S: dfdx::prelude::Shape, E: Scalar>(
     cpu.try_tensor_from_vec(numbers, shape).map_err(|error| FlowError::Gradient(error.to_string()))
 }
 
-fn remember(last_error: &Mutex<Option<FlowError>>, error: FlowError) {
+/// Keeps an error for [`Flow::last_error`](crate::Flow::last_error): dfdx's own have no words for it.
+pub(crate) fn remember(last_error: &Mutex<Option<FlowError>>, error: FlowError) {
     *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
 }
 

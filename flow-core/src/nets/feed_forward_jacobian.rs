@@ -53,7 +53,7 @@ impl FeedForward {
             let above = if i == last { output } else { to.scratch(images * layer.outputs()) };
             let factor = at.bends.get(i).filter(|_| count == 1).map(|bend| bend.slopes);
             let plain = Epilogue { factor, ..Epilogue::default() };
-            ops.extend(layer.apply_lowered(to, &self.weights, images, [below, above], plain));
+            ops.push(layer.apply_lowered(to, &self.weights, images, [below, above], plain));
             if let (Some(bend), None) = (at.bends.get(i), factor) {
                 ops.push(bend.apply(above, above, layer.outputs(), count));
             }
@@ -80,7 +80,7 @@ impl FeedForward {
                 _ => (to.scratch(images * layer.inputs()), Some(at.bends[i - 1])),
             };
             let factor = bend.filter(|_| count == 1).map(|bend| bend.slopes);
-            ops.extend(layer.pull_lowered(to, &self.weights, images, [above, below], factor));
+            ops.push(layer.pull_lowered(to, &self.weights, images, [above, below], factor));
             if let (Some(bend), None) = (bend, factor) {
                 ops.push(bend.apply(below, below, layer.inputs(), count));
             }
@@ -109,7 +109,7 @@ impl FeedForward {
                 let [raw, above] = [to.scratch(len), to.scratch(len)];
                 let below = read[read.len() - 1];
                 let plain = Epilogue::default();
-                ops.extend(layer.apply_lowered(to, weights, rows * count, [below, raw], plain));
+                ops.push(layer.apply_lowered(to, weights, rows * count, [below, raw], plain));
                 ops.push(bend.apply(above, raw, layer.outputs(), count));
                 raws.push(raw);
                 read.push(above);
@@ -125,16 +125,16 @@ impl FeedForward {
                 ops.extend(layer.weight_product(to, weights, images, read[i], by_tangent));
             }
             if i == 0 {
-                ops.extend(layer.pull_lowered(to, weights, rows, [by_value, by_input], None));
+                ops.push(layer.pull_lowered(to, weights, rows, [by_value, by_input], None));
                 break;
             }
             let (width, bend) = (layer.inputs(), at.bends[i - 1]);
             let value_below = to.scratch(rows * width);
             let factor = Some(bend.slopes);
-            ops.extend(layer.pull_lowered(to, weights, rows, [by_value, value_below], factor));
+            ops.push(layer.pull_lowered(to, weights, rows, [by_value, value_below], factor));
             if let (Some(above), Some(Pairs { count, .. })) = (by_tangent, pairs) {
                 let below = to.scratch(rows * count * width);
-                ops.extend(layer.pull_lowered(to, weights, rows * count, [above, below], None));
+                ops.push(layer.pull_lowered(to, weights, rows * count, [above, below], None));
                 ops.extend(bend.back([value_below, below], raws[i - 1], width, count));
                 by_tangent = Some(below);
             }

@@ -6,8 +6,10 @@ use cudarc::cublas::result::{create_handle, destroy_handle, set_stream, sgemm, C
 use cudarc::cublas::sys;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
+use super::blas_lt::BlasLt;
 use super::compiler::load_from;
-use crate::kernels::Gemm;
+use super::Gpu;
+use crate::kernels::{Fused, Gemm};
 use crate::{DeviceError, Result};
 
 /// What multiplies matrices on a card.
@@ -34,6 +36,8 @@ const WORKSPACE: usize = 32 << 20;
 pub(super) struct Blas {
     handle: Mutex<Handle>,
     workspace: CudaSlice<u8>,
+    /// For what stands beside a product, where it is found.
+    pub(super) lt: Option<BlasLt>,
     pub(super) tf32: bool,
 }
 
@@ -53,8 +57,9 @@ impl Drop for Handle {
 /// Whether the library can be loaded: from the folder of the environment's `FLOW_CUDA_PATH`, or from
 /// where the system looks for libraries.
 pub(super) fn find() -> Result<()> {
+    let mut broken = None;
     if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
-        load_from(
+        broken = load_from(
             folder.as_ref(),
             &["libcublasLt.so.12", "libcublas.so.12", "libcublas.so", "cublas64_12.dll"],
         );
@@ -63,17 +68,17 @@ pub(super) fn find() -> Result<()> {
     if unsafe { sys::is_culib_present() } {
         return Ok(());
     }
-    Err(DeviceError::Missing {
+    Err(broken.unwrap_or(DeviceError::Missing {
         library: "cuBLAS (libcublas.so, libcublas.so.12)",
         help:
             "install a CUDA toolkit, or `pip install nvidia-cublas-cu12` and set FLOW_CUDA_PATH to \
                its folder nvidia/cublas/lib; `Products::Own` needs none",
-    })
+    }))
 }
 
 impl Blas {
     /// A handle of the library that [`find`] found, on a card's stream.
-    pub(super) fn new(stream: &Arc<CudaStream>, tf32: bool) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, tf32: bool) -> Result<Self> {
         let handle = create_handle().map(Handle).map_err(|error| failed(&error))?;
         let mode = match tf32 {
             true => sys::cublasMath_t::CUBLAS_TF32_TENSOR_OP_MATH,
@@ -81,9 +86,29 @@ impl Blas {
         };
         // SAFETY: the handle is alive.
         unsafe { sys::cublasSetMathMode(handle.0, mode) }.result().map_err(|e| failed(&e))?;
-        let workspace = stream.alloc_zeros(WORKSPACE);
-        let workspace = workspace.map_err(|error| super::transfer("memory for cuBLAS", error))?;
-        Ok(Self { handle: Mutex::new(handle), workspace, tf32 })
+        let workspace = gpu.stream.alloc_zeros(WORKSPACE);
+        let workspace =
+            workspace.map_err(|error| gpu.short(WORKSPACE, "memory for cuBLAS", error))?;
+        let lt = if BlasLt::is_there() { Some(BlasLt::new(tf32)?) } else { None };
+        Ok(Self { handle: Mutex::new(handle), workspace, lt, tf32 })
+    }
+
+    /// Starts a product with what stands beside it as one kernel of cuBLASLt, whose bias is the last
+    /// operand. False where the library is not there or has none for it: nothing was started then.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    pub(super) unsafe fn run_fused(
+        &self,
+        stream: &Arc<CudaStream>,
+        product: (&Gemm, Fused),
+        operands: [u64; 4],
+    ) -> Result<bool> {
+        let Some(lt) = &self.lt else { return Ok(false) };
+        let workspace = self.workspace.device_ptr(self.workspace.stream()).0;
+        // SAFETY: the operands are the caller's. Both libraries' kernels use the workspace on one stream,
+        // in order.
+        unsafe { lt.run(stream, product, operands, (workspace, WORKSPACE)) }
     }
 
     /// Starts a product on a stream, of operands at those addresses.

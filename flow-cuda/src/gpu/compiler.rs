@@ -19,8 +19,9 @@ impl Compiler {
     /// # Errors
     /// [`DeviceError::Missing`] where there is none.
     pub fn new() -> Result<Self> {
+        let mut broken = None;
         if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
-            load_from(
+            broken = load_from(
                 Path::new(&folder),
                 &["libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", "nvrtc64_120_0.dll"],
             );
@@ -29,11 +30,11 @@ impl Compiler {
         if unsafe { sys::is_culib_present() } {
             return Ok(Self(()));
         }
-        Err(DeviceError::Missing {
+        Err(broken.unwrap_or(DeviceError::Missing {
             library: "NVRTC, the run-time compiler of CUDA (libnvrtc.so)",
             help: "install a CUDA toolkit, or `pip install nvidia-cuda-nvrtc-cu12` and set \
                    FLOW_CUDA_PATH to its folder nvidia/cuda_nvrtc/lib",
-        })
+        }))
     }
 
     /// The kernels of a file for an architecture such as `compute_80`, as PTX.
@@ -59,15 +60,38 @@ impl Compiler {
     }
 }
 
-/// Loads libraries from a folder, so that they are there when they are looked for by name.
-pub(super) fn load_from(folder: &Path, names: &[&str]) {
-    names.iter().map(|name| folder.join(name)).filter(|file| file.exists()).for_each(|f| open(&f));
+/// Loads libraries from a folder, so that they are there when they are looked for by name: what is
+/// wrong with the first that is there and cannot be loaded.
+pub(super) fn load_from(folder: &Path, names: &[&str]) -> Option<DeviceError> {
+    let files = names.iter().map(|name| folder.join(name)).filter(|file| file.exists());
+    // Each is tried, whatever became of those before.
+    let broken: Vec<_> = files.filter_map(|file| open(&file).err()).collect();
+    broken.into_iter().next()
 }
 
-fn open(file: &Path) {
+fn open(file: &Path) -> Result<()> {
     // SAFETY: the file is the vendor's library that the user named; its initialisers are the vendor's.
-    if let Ok(library) = unsafe { libloading::Library::new(file) } {
-        // It must stay: functions of it are called for as long as the program runs.
-        std::mem::forget(library);
+    let library = unsafe { libloading::Library::new(file) }
+        .map_err(|error| DeviceError::Library { path: file.into(), reason: error.to_string() })?;
+    // It must stay: functions of it are called for as long as the program runs.
+    std::mem::forget(library);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_cannot_be_loaded_says_why() {
+        let folder = std::env::temp_dir().join(format!("flow-cuda-broken-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(load_from(&folder, &["libbroken.so"]), None);
+        std::fs::write(folder.join("libbroken.so"), "not a library").unwrap();
+        let error = load_from(&folder, &["libother.so", "libbroken.so"]).expect("it is broken");
+        let message = error.to_string();
+        assert!(message.contains("libbroken.so cannot be loaded: "), "{message}");
+        assert!(message.contains("FLOW_CUDA_PATH"), "{message}");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use cudarc::driver::result::memcpy_dtod_async;
 use cudarc::driver::{CudaSlice, DevicePtr};
 
-use super::{transfer, Gpu};
+use super::Gpu;
 use crate::{DeviceError, Result};
 
 impl Gpu {
@@ -70,11 +70,11 @@ impl Gpu {
     /// Both addresses must have `len` numbers on this card, of which nobody else writes those at
     /// `from` or uses those at `to` meanwhile.
     unsafe fn copy(&self, to: u64, from: u64, len: usize) -> Result<()> {
-        let failed = |error| transfer("copying on the GPU, or work before it,", error);
-        self.context.bind_to_thread().map_err(failed)?;
-        // SAFETY: as the caller says. It is done when this returns.
-        unsafe { memcpy_dtod_async(to, from, 4 * len, self.stream.cu_stream()) }
-            .and_then(|()| self.stream.synchronize())
-            .map_err(failed)
+        let copied = self.context.bind_to_thread().and_then(|()| {
+            // SAFETY: as the caller says. It is done when this returns.
+            unsafe { memcpy_dtod_async(to, from, 4 * len, self.stream.cu_stream()) }
+                .and_then(|()| self.stream.synchronize())
+        });
+        self.waited("copying on the GPU, or work before it,", copied)
     }
 }

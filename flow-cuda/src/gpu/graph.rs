@@ -1,5 +1,6 @@
 //! Kernels of a plan as one CUDA graph, whose launch costs the processor as much as that of one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cudarc::driver::result::graph::launch;
@@ -15,6 +16,8 @@ pub struct Graph {
     captured: CudaGraph,
     bases: Bases,
     tables: u64,
+    /// Its kernels, each once.
+    kernels: Vec<&'static str>,
     /// The kernels' modules must stay loaded.
     _functions: Functions,
 }
@@ -47,7 +50,9 @@ impl Gpu {
         let empty = || DeviceError::Capture { reason: "the graph is empty".into() };
         let captured = ended?.ok_or_else(empty)?;
         let tables = tables.device_ptr(&self.stream).0;
-        Ok(Graph { captured, bases, tables, _functions: Arc::clone(&self.functions) })
+        let names = ops.iter().copied().flatten().map(|op| op.kernel.name);
+        let kernels = names.collect::<BTreeSet<_>>().into_iter().collect();
+        Ok(Graph { captured, bases, tables, kernels, _functions: Arc::clone(&self.functions) })
     }
 
     /// See [`Device::replay`](crate::Device::replay).
@@ -69,8 +74,10 @@ impl Gpu {
         // SAFETY: both are alive. The kernels' operands lie in memories that the caller holds, at the
         // addresses and inside of the lengths that were found when they were captured; all work on
         // these memories, their being freed included, goes through this one stream, in order.
-        unsafe { launch(graph.captured.cu_graph_exec(), self.stream.cu_stream()) }
-            .map_err(|error| transfer("the launch of a graph", error))?;
+        unsafe { launch(graph.captured.cu_graph_exec(), self.stream.cu_stream()) }.map_err(
+            |error| self.recent.failed("starting a graph, or work before it,", text(error)),
+        )?;
+        self.recent.add(&graph.kernels);
         Ok(true)
     }
 }

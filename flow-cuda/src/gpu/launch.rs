@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError};
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
 
-use super::{failed, Gpu};
+use super::{failed, text, Gpu};
 use crate::bases::Bases;
-use crate::kernels::{Arguments, Gemm, FAMILIES};
+use crate::kernels::{Arguments, Fused, Gemm, FAMILIES};
 use crate::{Area, DeviceError, Kernel, Op, Result};
 
 impl Gpu {
@@ -59,6 +59,10 @@ impl Gpu {
             // stream that owns them, in order: `stream` is that one, or one that captures what will
             // be launched there.
             unsafe { self.start(stream, op, &arguments)? };
+            // What is captured does not run yet.
+            if bases.is_none() {
+                self.done(op.kernel)?;
+            }
         }
         Ok(())
     }
@@ -71,10 +75,17 @@ impl Gpu {
         let gemm = self.blas.as_deref().and_then(|blas| Some((blas, Gemm::of(op)?)));
         let (mut kernel, mut launch) = (op.kernel, op.launch);
         if let Some((blas, (gemm, finish))) = gemm {
-            let operands = gemm.at.map(|operand| arguments.address(operand));
+            let [a, b, c] = gemm.at.map(|operand| arguments.address(operand));
+            if let Some(fused) = Fused::of(op) {
+                let operands = [a, b, c, arguments.address(Fused::BIAS)];
+                // SAFETY: it reads and writes what the product in rows does, and the bias.
+                if unsafe { blas.run_fused(stream, (&gemm, fused), operands)? } {
+                    return Ok(());
+                }
+            }
             // SAFETY: a product in columns reads and writes what that in rows does.
-            unsafe { blas.run(stream, &gemm, operands)? };
-            let Some(rest) = finish else { return self.done(kernel) };
+            unsafe { blas.run(stream, &gemm, [a, b, c])? };
+            let Some(rest) = finish else { return Ok(()) };
             (kernel, launch) = rest;
         }
         let function = self.function(kernel)?;
@@ -83,16 +94,17 @@ impl Gpu {
         let mut launch = stream.launch_builder(&function);
         launch.arg(arguments);
         // SAFETY: every kernel takes one `Arguments`; the operands are the caller's.
-        unsafe { launch.launch(config) }.map_err(|error| failed(kernel, error))?;
-        self.done(kernel)
+        let launched = unsafe { launch.launch(config) }.map(drop);
+        launched.map_err(|error| self.recent.refused(kernel, text(error)))
     }
 
-    /// Waits for a kernel where each is checked.
+    /// Takes down that a kernel was started, and waits for it where each is checked.
     fn done(&self, kernel: Kernel) -> Result<()> {
-        if self.checked {
-            self.stream.synchronize().map_err(|error| failed(kernel, error))?;
+        self.recent.started(kernel);
+        match self.checked {
+            true => self.waited("a kernel", self.stream.synchronize()),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn function(&self, kernel: Kernel) -> Result<CudaFunction> {

@@ -11,17 +11,20 @@ use crate::kernels::Arguments;
 use crate::{Area, Device, DeviceError, Kernel, Op, Result};
 
 mod blas;
+mod blas_lt;
 mod cache;
 mod compiler;
 mod foreign;
 mod graph;
 mod launch;
+mod recent;
 
 use blas::Blas;
 pub use blas::Products;
 pub use cache::{Cache, ARCHITECTURES};
 pub use compiler::Compiler;
 use graph::Graph;
+use recent::Recent;
 
 // SAFETY: plain numbers in C's layout, the same as in `arguments.h`.
 unsafe impl DeviceRepr for Arguments {}
@@ -36,13 +39,18 @@ type Functions = Arc<Mutex<HashMap<Kernel, CudaFunction>>>;
 /// [`without_graphs`](Self::without_graphs) turns that off.
 ///
 /// Large matrix products are cuBLAS's where the library is found, in full single precision, and small
-/// ones and all others those of the kernels here, with what follows them in the same kernel;
-/// [`multiplying_by`](Self::multiplying_by) chooses, also TF32.
+/// ones and all others those of the kernels here, with what follows them in the same kernel. cuBLASLt
+/// does a bias, and a rectifier after it, in the product's own kernel; where it is not found or has none
+/// for a product, and for other functions and their slopes, the kernel `finish_product` follows that of
+/// cuBLAS. [`multiplying_by`](Self::multiplying_by) chooses, also TF32;
+/// [`name`](Device::name) says what was found.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     functions: Functions,
+    /// What may have failed unseen.
+    recent: Arc<Recent>,
     /// Held while a graph is launched.
     launching: Arc<Mutex<()>>,
     blas: Option<Arc<Blas>>,
@@ -80,6 +88,7 @@ impl Gpu {
             context,
             stream,
             functions: Arc::default(),
+            recent: Arc::default(),
             launching: Arc::default(),
             architecture: format!("compute_{major}{minor}"),
             blas: None,
@@ -100,7 +109,7 @@ impl Gpu {
             Products::Found => blas::find().is_ok(),
             Products::Cublas | Products::CublasTf32 => blas::find().map(|()| true)?,
         };
-        let new = || Blas::new(&self.stream, products == Products::CublasTf32).map(Arc::new);
+        let new = || Blas::new(&self, products == Products::CublasTf32).map(Arc::new);
         self.blas = if wanted { Some(new()?) } else { None };
         Ok(self)
     }
@@ -129,7 +138,18 @@ impl Gpu {
     /// # Errors
     /// What failed of it.
     pub fn wait(&self) -> Result<()> {
-        self.stream.synchronize().map_err(|error| transfer("the work of the GPU", error))
+        self.waited("the work of the GPU", self.stream.synchronize())
+    }
+
+    /// What something found that waited for all work.
+    fn waited(&self, what: &'static str, found: Result<(), DriverError>) -> Result<()> {
+        match found {
+            Ok(()) => {
+                self.recent.done();
+                Ok(())
+            }
+            Err(error) => Err(self.recent.failed(what, text(error))),
+        }
     }
 
     /// Whether a memory is this card's and belongs to its stream of work.
@@ -143,10 +163,16 @@ impl Gpu {
 
     fn short(&self, asked: usize, what: &'static str, error: DriverError) -> DeviceError {
         if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-            return transfer(what, error);
+            return self.recent.failed(what, text(error));
         }
-        let (free, total) = self.context.mem_get_info().unwrap_or((0, 0));
-        DeviceError::OutOfMemory { asked, free, total }
+        match self.context.mem_get_info() {
+            Ok((free, total)) => DeviceError::OutOfMemory { asked, free, total },
+            Err(unknown) => {
+                let (error, unknown) = (text(error), text(unknown));
+                let reason = format!("{error}, asked for {asked} bytes; what is free: {unknown}");
+                DeviceError::Transfer { what, reason }
+            }
+        }
     }
 }
 
@@ -157,11 +183,9 @@ impl Device for Gpu {
 
     fn name(&self) -> String {
         let name = self.context.name().unwrap_or_else(|_| "a GPU".into());
-        match self.blas.as_deref() {
-            None => format!("{name}, without cuBLAS"),
-            Some(Blas { tf32: true, .. }) => format!("{name}, with cuBLAS in TF32"),
-            Some(_) => format!("{name}, with cuBLAS"),
-        }
+        let Some(blas) = self.blas.as_deref() else { return format!("{name}, without cuBLAS") };
+        let found = if blas.lt.is_some() { "cuBLAS and cuBLASLt" } else { "cuBLAS" };
+        format!("{name}, with {found}{}", if blas.tf32 { " in TF32" } else { "" })
     }
 
     fn memory(&self, len: usize) -> Result<Self::Memory> {
@@ -179,7 +203,9 @@ impl Device for Gpu {
         let place = memory.try_slice_mut(offset..end);
         let mut place = place.ok_or(DeviceError::OutOfRange { what, end, len })?;
         let written = self.stream.memcpy_htod(numbers, &mut place);
-        written.map_err(|error| transfer("writing to the GPU", error))
+        written.map_err(|error| {
+            self.recent.failed("writing to the GPU, or work before it,", text(error))
+        })
     }
 
     fn read(&self, memory: &Self::Memory, offset: usize, numbers: &mut [f32]) -> Result<()> {
@@ -190,8 +216,8 @@ impl Device for Gpu {
         let place = memory.try_slice(offset..end);
         let place = place.ok_or(DeviceError::OutOfRange { what, end, len })?;
         let read = self.stream.memcpy_dtoh(&place, numbers);
-        read.and_then(|()| self.stream.synchronize())
-            .map_err(|error| transfer("reading from the GPU, or work before it,", error))
+        let read = read.and_then(|()| self.stream.synchronize());
+        self.waited("reading from the GPU, or work before it,", read)
     }
 
     fn tables(&self, indices: &[i32]) -> Result<Self::Tables> {

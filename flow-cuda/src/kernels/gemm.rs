@@ -1,6 +1,6 @@
 //! A recorded product as BLAS does one, for cards that have cuBLAS.
 
-use super::product::{ADDS, PRODUCTS};
+use super::product::{Function, ADDS, PRODUCTS};
 use super::{apart, PRODUCT};
 use crate::{Kernel, Launch, Op};
 
@@ -16,7 +16,7 @@ const SIDE: i32 = 32;
 
 /// `C = A·B` or `C += A·B` for matrices in columns, as BLAS has them: a row-major product with its
 /// factors, sides and transposes turned around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Gemm {
     /// Rows of C, columns of C and the inner side.
     pub(crate) sides: [i32; 3],
@@ -65,6 +65,36 @@ impl Gemm {
         }
         let finish = (FINISH, Launch::of(m as usize * n as usize));
         Some((gemm, (!plain).then_some(finish)))
+    }
+}
+
+/// What stands beside a product where cuBLASLt does that in the same kernel: a bias for each column of the
+/// row-major product, which is a row of BLAS's, and nothing else or a rectifier. It has no function that
+/// writes its slopes, and its GELU is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fused {
+    /// The bias.
+    Bias,
+    /// The bias, then the larger of that and zero.
+    BiasRelu,
+}
+
+impl Fused {
+    /// The bias among the operands of an op.
+    pub(crate) const BIAS: usize = 3;
+
+    /// What stands beside a product that [`Gemm::of`] takes.
+    pub(crate) fn of(op: &Op) -> Option<Self> {
+        let &[.., function, flags, _] = &op.sizes[..] else { return None };
+        // A bias by column, no slopes, no factor, nothing that it is added to.
+        if flags != 1 {
+            return None;
+        }
+        match function {
+            _ if function == Function::Identity as i32 => Some(Self::Bias),
+            _ if function == Function::Relu as i32 => Some(Self::BiasRelu),
+            _ => None,
+        }
     }
 }
 
@@ -144,6 +174,65 @@ mod tests {
                 assert_close(&get(&frame, slopes), &want[1]);
             }
             assert_close(&get(&frame, out), &want[0]);
+        }
+    }
+
+    #[test]
+    fn what_cublaslt_does_beside_a_product_is_what_the_tiles_do() {
+        let Ok(device) = Emulated::new() else { return };
+        let (m, n, k) = (290, 260, 230);
+        for (function, fused) in [
+            (None, Some(Fused::Bias)),
+            (Some(Function::Relu), Some(Fused::BiasRelu)),
+            (Some(Function::Swish), None),
+            (Some(Function::Gelu), None),
+        ] {
+            let mut recording = Recording::new();
+            let [x, y, bias, out, slopes] =
+                [m * k, k * n, n.max(m), m * n, m * n].map(|len| recording.frame(len));
+            let (left, right) = (Matrix::new(x, m, k), Matrix::new(y, n, k).t());
+            let beside = Epilogue { bias: Some(bias), function, ..Epilogue::default() };
+            let op = product(out, left, right, beside);
+            assert_eq!(Fused::of(&op), fused);
+            let none = Epilogue { function, ..Epilogue::default() };
+            let by_row = Epilogue { bias_by_row: Some(bias), ..none };
+            for other in [
+                none,
+                by_row,
+                Epilogue { slopes: Some(slopes), ..beside },
+                Epilogue { factor: Some(slopes), ..beside },
+            ] {
+                assert_eq!(Fused::of(&product(out, left, right, other)), None);
+            }
+            assert_eq!(Fused::of(&add_into(out, left, right)), None);
+            let Some(fused) = fused else { continue };
+
+            let plan = recording.finish(vec![vec![op.clone()]]);
+            let mut frame = device.memory(plan.frame_len()).unwrap();
+            for slot in [x, y, bias] {
+                device.write(&mut frame, slot.offset, &numbers(slot.len)).unwrap();
+            }
+            let ops = std::slice::from_ref(&op);
+            device
+                .run(ops, &mut |area| (area == Area::Frame).then_some(&frame), &Vec::new())
+                .unwrap();
+            let get = |slot: Slot| {
+                let mut found = vec![0.0; slot.len];
+                device.read(&frame, slot.offset, &mut found).unwrap();
+                found
+            };
+            let (gemm, _) = Gemm::of(&op).expect("a large product");
+            let mut c = vec![0.0; m * n];
+            multiply(&gemm, &get(op.slots[1]), &get(op.slots[0]), &mut c);
+            // As cuBLASLt has it: the bias by row of a matrix in columns.
+            let bias = get(op.slots[Fused::BIAS]);
+            for (at, v) in c.iter_mut().enumerate() {
+                *v += bias[at % gemm.sides[0] as usize];
+                if fused == Fused::BiasRelu {
+                    *v = v.max(0.0);
+                }
+            }
+            assert_close(&c, &get(out));
         }
     }
 

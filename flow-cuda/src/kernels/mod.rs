@@ -11,6 +11,7 @@ mod arguments;
 pub mod bases;
 pub mod bounded;
 pub mod contraction;
+pub mod convolution;
 pub mod curves;
 pub mod diagonal;
 pub mod folds;
@@ -36,7 +37,7 @@ pub mod weights;
 
 pub(crate) use arguments::Arguments;
 #[cfg(any(feature = "gpu", test))]
-pub(crate) use gemm::Gemm;
+pub(crate) use gemm::{Fused, Gemm};
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +82,21 @@ families! {
     BOUNDED 21 "bounded";
     KNOTS 22 "knots";
     NORMS 23 "norms";
+    CONVOLUTION 24 "convolution";
 }
 
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        [
+        let headers = [
             include_str!("arguments.h"),
             include_str!("activation.h"),
             include_str!("strip.h"),
+            include_str!("tiles.h"),
+            include_str!("patches.h"),
             include_str!("team.h"),
-            self.text,
-        ]
-        .concat()
+        ];
+        [&headers[..], &[self.text]].concat().concat()
     }
 
     /// The names of its kernels.

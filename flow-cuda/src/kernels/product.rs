@@ -6,25 +6,25 @@ use std::ops::Range;
 use crate::plan::to_u32;
 use crate::{Kernel, Launch, Op, Recording, Slot};
 
-/// A kernel for products, whose blocks make `tall × wide` sums with so many threads.
+/// How kernels make products: their blocks make `tall × wide` sums with so many threads.
 ///
 /// For each number that a block reads from memory it does `tall · wide/(tall + wide)` multiplications
 /// with addition: 16 for the small tiles, 43 for the large ones; and for each that a thread reads from
 /// shared memory two, or four. A card with 67 Tflop/s and 3.3 TB/s does ten for a number.
 #[derive(Clone, Copy, Debug)]
 struct Tile {
-    kernel: Kernel,
+    /// Which of two kernels.
+    place: usize,
     tall: usize,
     wide: usize,
     threads: u32,
 }
 
-/// The kernels of all tiles.
+/// The kernels of small and of large tiles.
 pub(super) const PRODUCTS: [&str; 2] = ["product", "large_product"];
-const SMALL: Tile =
-    Tile { kernel: together(PRODUCT, PRODUCTS[0]), tall: 32, wide: 32, threads: 64 };
-const LARGE: Tile =
-    Tile { kernel: together(PRODUCT, PRODUCTS[1]), tall: 128, wide: 64, threads: 128 };
+const KERNELS: [Kernel; 2] = [together(PRODUCT, PRODUCTS[0]), together(PRODUCT, PRODUCTS[1])];
+const SMALL: Tile = Tile { place: 0, tall: 32, wide: 32, threads: 64 };
+const LARGE: Tile = Tile { place: 1, tall: 128, wide: 64, threads: 128 };
 
 /// The flag of a product that is added to what is there.
 #[cfg(any(feature = "gpu", test))]
@@ -125,16 +125,29 @@ pub fn add_into(out: Slot, left: Matrix, right: Matrix) -> Op {
 /// `out += left · right`: the sum over a long inner side is cut into parts that are added in a fixed
 /// order.
 pub fn add_product(recording: &mut Recording, out: Slot, left: Matrix, right: Matrix) -> Vec<Op> {
-    let (m, n, k) = (left.rows, right.columns, left.columns);
+    let sides = [left.rows, right.columns, left.columns];
+    add_in_parts(recording, out, sides, |out, adds, parts| {
+        record(out, left, right, Epilogue::default(), adds, parts)
+    })
+}
+
+/// As [`add_product`] for any product of those sides: `record` makes one that is written to a place, or
+/// added to it, in so many parts of such a depth.
+pub(super) fn add_in_parts(
+    recording: &mut Recording,
+    out: Slot,
+    [m, n, k]: [usize; 3],
+    record: impl Fn(Slot, bool, (usize, usize)) -> Op,
+) -> Vec<Op> {
     // Each with at least 64 of the sum.
     let parts = (2 * ENOUGH / SMALL.count(m, n).max(1)).clamp(1, k.div_ceil(64).max(1));
     let chunk = k.div_ceil(parts).next_multiple_of(16);
     let parts = k.div_ceil(chunk);
     if parts <= 1 {
-        return vec![record(out, left, right, Epilogue::default(), true, (1, k))];
+        return vec![record(out, true, (1, k))];
     }
     let partials = recording.scratch(parts * m * n);
-    let first = record(partials, left, right, Epilogue::default(), false, (parts, chunk));
+    let first = record(partials, false, (parts, chunk));
     vec![first, rows::add_chunks(out.part(0, m * n), partials, parts, 1.0)]
 }
 
@@ -144,10 +157,24 @@ fn record(
     right: Matrix,
     epilogue: Epilogue,
     adds: bool,
+    parts: (usize, usize),
+) -> Op {
+    assert_eq!(left.columns, right.rows, "the inner sides of a product");
+    let sides = [left.rows, right.columns, left.columns];
+    let strides = [left.strides.0, left.strides.1, right.strides.0, right.strides.1];
+    tiled(KERNELS, [left.slot, right.slot, out], sides, strides, epilogue, adds, parts)
+}
+
+/// A product of those sides by kernels that know from four numbers where their operands lie.
+pub(super) fn tiled(
+    kernels: [Kernel; 2],
+    [left, right, out]: [Slot; 3],
+    [m, n, k]: [usize; 3],
+    geometry: [usize; 4],
+    epilogue: Epilogue,
+    adds: bool,
     (parts, chunk): (usize, usize),
 ) -> Op {
-    let (m, n, k) = (left.rows, right.columns, left.columns);
-    assert_eq!(k, right.rows, "the inner sides of a product");
     holds("a product", out, parts * m * n);
     let Epilogue { bias, bias_by_row, function, slopes, factor } = epilogue;
     assert!(bias.is_none() || bias_by_row.is_none(), "a bias by row and one by column");
@@ -164,23 +191,13 @@ fn record(
     let bias = bias.or(bias_by_row);
     let flags = [bias.is_some(), slopes.is_some(), factor.is_some(), adds, by_row];
     let flags = flags.iter().enumerate().map(|(i, &on)| usize::from(on) << i).sum();
-    let (left_strides, right_strides) = (left.strides, right.strides);
     let none = |slot: Option<Slot>| slot.unwrap_or(Slot::NONE);
+    let function = function.unwrap_or(Function::Identity) as usize;
     let tile = Tile::of(m, n, parts);
-    let mut op = op(tile.kernel, m * n)
-        .slots([left.slot, right.slot, out, none(bias), none(slopes), none(factor)])
-        .sizes([
-            m,
-            n,
-            k,
-            left_strides.0,
-            left_strides.1,
-            right_strides.0,
-            right_strides.1,
-            function.unwrap_or(Function::Identity) as usize,
-            flags,
-            chunk,
-        ]);
+    let [first, second, third, fourth] = geometry;
+    let mut op = op(kernels[tile.place], m * n)
+        .slots([left, right, out, none(bias), none(slopes), none(factor)])
+        .sizes([m, n, k, first, second, third, fourth, function, flags, chunk]);
     let grid = [to_u32(n.div_ceil(tile.wide)), to_u32(m.div_ceil(tile.tall)), to_u32(parts)];
     op.launch = Launch { grid, block: [tile.threads, 1, 1] };
     op

@@ -108,3 +108,19 @@ fn the_first_row_that_gets_nowhere_is_named() {
         assert!(x[..4 * width].iter().all(|v| v.is_finite()));
     }
 }
+
+/// From (5, 5), to which a learned step led from (1, 2), where the residual was shorter.
+#[test]
+fn a_step_that_went_wrong_is_taken_back() {
+    let Some(mut trial) = Trial::new() else { return };
+    let (open, learned) = (0.0, 2.0);
+    let before = [open, 3.0, 1.0, 0.0, 100.0, 0.25, learned, 0.0];
+    let remembered = [1.0, 2.0, 0.125, -0.25, 1.0, 0.0, 0.0, 1.0];
+    let [x, g, z] = [[5.0; 2], [0.0; 2], [0.0; 2]].map(|v| trial.put(&v));
+    let (known, memory) = (trial.put(&before), trial.put(&remembered));
+    let at = Iteration { x, g, z, known, memory };
+    let found = trial.run(vec![contract(contraction(), at, 1)], &[x, known, memory]);
+    // The plain step from there.
+    assert_eq!(found[0], [0.875, 2.25]);
+    assert_eq!((found[1][0], found[1][1]), (open, 4.0));
+}

@@ -4,6 +4,7 @@ use flow_cuda::{Area, Device, DeviceError, Either, Emulated, Gpu, Op, Recording,
 
 mod bases;
 mod contraction;
+mod convolutions;
 mod curves;
 mod derived;
 mod determinants;

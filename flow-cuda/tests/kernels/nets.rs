@@ -126,9 +126,11 @@ fn bent(function: Function, v: f64) -> (f64, f64) {
 #[test]
 fn what_stands_beside_a_product() {
     use Function::{Elu, Gelu, Identity, LeakyRelu, Relu, Softplus, Swish, Tanh};
-    for function in [Identity, Relu, Elu, LeakyRelu, Tanh, Swish, Gelu, Softplus] {
+    let all = [Identity, Relu, Elu, LeakyRelu, Tanh, Swish, Gelu, Softplus];
+    let small = all.map(|function| (function, (9, 34, 6)));
+    // In tiles of both kernels.
+    for (function, (m, n, k)) in small.into_iter().chain([(Swish, (16385, 35, 3))]) {
         let Some(mut trial) = Trial::new() else { return };
-        let (m, n, k) = (9, 34, 6);
         let (left, right) = (numbers(1, m * k), numbers(2, k * n));
         let (bias, factor) = (numbers(3, n), numbers(4, m * n));
         let [a, b, beside, by] =
@@ -143,6 +145,8 @@ fn what_stands_beside_a_product() {
         };
         let only = Epilogue { factor: Some(by), ..Epilogue::default() };
         let ops = vec![product(out, a, b, epilogue), product(scaled, a, b, only)];
+        let kernel = if m > 9 { "large_product" } else { "product" };
+        assert!(ops.iter().all(|op| op.kernel.name == kernel));
         let found = trial.run(ops, &[out, slopes, scaled]);
         let plain = oracle(&left, &right, (m, n, k), (false, false));
         let biased = plain.iter().enumerate().map(|(i, v)| v + f64::from(bias[i % n]));

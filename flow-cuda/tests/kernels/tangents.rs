@@ -102,13 +102,13 @@ fn vectors_of_rows_are_multiplied_and_added_up() {
         let [left, right, by, start, scales] =
             [&left, &right, &by, &start, &scales].map(|v| wide(v));
         let mut want = [vec![0.0; len], start, vec![0.0; len], vec![0.0; len]];
-        for row in 0..rows {
+        for (row, &scale) in scales.iter().enumerate() {
             for k in 0..count {
                 for j in 0..width {
                     let (i, at) = ((row * count + k) * width + j, row * width + j);
                     want[0][i] = left[i] * by[at];
                     want[1][at] += by[at] * left[i] * right[i];
-                    want[2][i] = left[i] * scales[row];
+                    want[2][i] = left[i] * scale;
                     want[3][i] = f64::from(u8::from(k + 1 == j));
                 }
             }

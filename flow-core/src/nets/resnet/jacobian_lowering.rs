@@ -56,15 +56,15 @@ impl ResNet {
         let (weights, width, none) = (&self.weights, self.initial.outputs(), Epilogue::default());
         let images = to.rows() * count;
         let [sum, outer, inner] = [0; 3].map(|_| to.scratch(images * width));
-        let mut ops = self.initial.apply_lowered(to, weights, images, [tangents, sum], none);
+        let mut ops = vec![self.initial.apply_lowered(to, weights, images, [tangents, sum], none)];
         for (block, bends) in self.blocks.iter().zip(at.bends.chunks_exact(2)) {
             ops.push(bends[0].apply(outer, sum, width, count));
-            ops.extend(block.first.apply_lowered(to, weights, images, [outer, inner], none));
+            ops.push(block.first.apply_lowered(to, weights, images, [outer, inner], none));
             ops.push(bends[1].apply(inner, inner, width, count));
-            ops.extend(block.second.apply_lowered(to, weights, images, [inner, outer], none));
+            ops.push(block.second.apply_lowered(to, weights, images, [inner, outer], none));
             ops.push(add_repeated(sum, outer, 1.0));
         }
-        ops.extend(self.last.apply_lowered(to, weights, images, [sum, output], none));
+        ops.push(self.last.apply_lowered(to, weights, images, [sum, output], none));
         to.recording().reuse(mark);
         ops
     }
@@ -81,15 +81,15 @@ impl ResNet {
         let (weights, width) = (&self.weights, self.initial.outputs());
         let images = to.rows() * count;
         let [sum, outer, inner] = [0; 3].map(|_| to.scratch(images * width));
-        let mut ops = self.last.pull_lowered(to, weights, images, [cotangents, sum], None);
+        let mut ops = vec![self.last.pull_lowered(to, weights, images, [cotangents, sum], None)];
         for (block, bends) in self.blocks.iter().zip(at.bends.chunks_exact(2)).rev() {
-            ops.extend(block.second.pull_lowered(to, weights, images, [sum, inner], None));
+            ops.push(block.second.pull_lowered(to, weights, images, [sum, inner], None));
             ops.push(bends[1].apply(inner, inner, width, count));
-            ops.extend(block.first.pull_lowered(to, weights, images, [inner, outer], None));
+            ops.push(block.first.pull_lowered(to, weights, images, [inner, outer], None));
             ops.push(bends[0].apply(outer, outer, width, count));
             ops.push(add_repeated(sum, outer, 1.0));
         }
-        ops.extend(self.initial.pull_lowered(to, weights, images, [sum, input], None));
+        ops.push(self.initial.pull_lowered(to, weights, images, [sum, input], None));
         to.recording().reuse(mark);
         ops
     }
@@ -112,13 +112,13 @@ impl ResNet {
         let by_value = to.scratch(rows * width);
         ops.extend(last.weight_product(to, weights, rows, at_last, by_output));
         ops.extend(last.bias_product(to, by_output));
-        ops.extend(last.pull_lowered(to, weights, rows, [by_output, by_value], None));
+        ops.push(last.pull_lowered(to, weights, rows, [by_output, by_value], None));
         let count = pairs.map_or(0, |pairs| pairs.count);
         let images = rows * count;
         let by_tangent = to.scratch(images * width);
         if let Some(Pairs { cotangents, .. }) = pairs {
             ops.extend(last.weight_product(to, weights, images, end, cotangents));
-            ops.extend(last.pull_lowered(to, weights, images, [cotangents, by_tangent], None));
+            ops.push(last.pull_lowered(to, weights, images, [cotangents, by_tangent], None));
         }
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let mark = to.recording().mark();
@@ -129,11 +129,11 @@ impl ResNet {
                 ops.extend(layer.bias_product(to, value));
                 let below = to.scratch(rows * width);
                 let factor = Some(bend.slopes);
-                ops.extend(layer.pull_lowered(to, weights, rows, [value, below], factor));
+                ops.push(layer.pull_lowered(to, weights, rows, [value, below], factor));
                 if let Some(Tangents { read, raw }) = pushed.get(i) {
                     ops.extend(layer.weight_product(to, weights, images, read[j], tangent));
                     let moved = to.scratch(images * width);
-                    ops.extend(layer.pull_lowered(to, weights, images, [tangent, moved], None));
+                    ops.push(layer.pull_lowered(to, weights, images, [tangent, moved], None));
                     ops.extend(bend.back([below, moved], raw[j], width, count));
                     tangent = moved;
                 }
@@ -151,7 +151,7 @@ impl ResNet {
         if let Some(Pairs { tangents, .. }) = pairs {
             ops.extend(first.weight_product(to, weights, images, tangents, by_tangent));
         }
-        ops.extend(first.pull_lowered(to, weights, rows, [by_value, by_input], None));
+        ops.push(first.pull_lowered(to, weights, rows, [by_value, by_input], None));
         to.recording().reuse(mark);
         ops
     }
@@ -168,14 +168,14 @@ impl ResNet {
         let (weights, width, none) = (&self.weights, self.initial.outputs(), Epilogue::default());
         let images = to.rows() * count;
         let mut sum = to.scratch(images * width);
-        let mut ops = self.initial.apply_lowered(to, weights, images, [tangents, sum], none);
+        let mut ops = vec![self.initial.apply_lowered(to, weights, images, [tangents, sum], none)];
         let mut pushed = Vec::new();
         for (block, bends) in self.blocks.iter().zip(at.bends.chunks_exact(2)) {
             let [outer, raw, inner, after] = [0; 4].map(|_| to.scratch(images * width));
             ops.push(bends[0].apply(outer, sum, width, count));
-            ops.extend(block.first.apply_lowered(to, weights, images, [outer, raw], none));
+            ops.push(block.first.apply_lowered(to, weights, images, [outer, raw], none));
             ops.push(bends[1].apply(inner, raw, width, count));
-            ops.extend(block.second.apply_lowered(to, weights, images, [inner, after], none));
+            ops.push(block.second.apply_lowered(to, weights, images, [inner, after], none));
             ops.push(add_repeated(after, sum, 1.0));
             pushed.push(Tangents { read: [outer, inner], raw: [sum, raw] });
             sum = after;
