@@ -1,13 +1,14 @@
-//! Passes on a GPU, the emulated one unless the environment says otherwise, as operations on dfdx's tape:
-//! gradients by batch, context and every weight, against those of the flow on the CPU.
+//! Passes on a device as operations on dfdx's tape: gradients by batch, context and every weight,
+//! against those of the flow on the CPU.
 
 use std::collections::BTreeMap;
 
 use dfdx::optim::{Adam as DfdxAdam, AdamConfig};
 use dfdx::prelude::*;
-use flow_core::prelude::{flow, Flow, FlowError, Noise, NormalizingFlow};
+use flow_core::prelude::{flow, Flow, FlowError, NormalizingFlow};
 use flow_core::Architecture;
 use flow_tests::device::chosen as gpu;
+use flow_tests::weights::{self, normal};
 
 flow! {
     struct Plain: Vector<3> {
@@ -41,16 +42,11 @@ type Cpu = dfdx::prelude::Cpu;
 type Rows<const C: usize> = Tensor<(usize, Const<C>), f32, Cpu>;
 
 fn rows<const C: usize>(name: &str, count: usize) -> Rows<C> {
-    let mut numbers = vec![0.0; C * count];
-    Noise::seed(5).named(name).fill_normal(0, &mut numbers);
-    Cpu::default().tensor_from_vec(numbers, (count, Const))
+    Cpu::default().tensor_from_vec(normal(name, C * count), (count, Const))
 }
 
 fn close(what: &str, found: &[f32], want: &[f32]) {
-    assert_eq!(found.len(), want.len(), "{what}");
-    for (i, (&a, &b)) in found.iter().zip(want).enumerate() {
-        assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{what}[{i}] is {a}, not {b}");
-    }
+    super::close(what, found, want, 1e-4);
 }
 
 /// The gradients of a loss by a flow's weights, each compared with another's.
@@ -173,7 +169,7 @@ fn optimisers_of_dfdx_train_a_flow_on_the_device() {
     let mut on_gpu = there.on(gpu).unwrap();
     let config = AdamConfig { lr: 0.02, eps: 1e-3, ..AdamConfig::default() };
     let (mut adam, mut other) = (DfdxAdam::new(&*here, config), DfdxAdam::new(&there, config));
-    let start: Vec<f32> = here.parameters().flat_map(|p| p.values.to_vec()).collect();
+    let start = weights::all(&here);
     for step in 0..5 {
         let x = rows::<3>(&format!("x {step}"), 8);
         let loss = here.log_prob(x.leaky_trace()).unwrap().mean().negate();
