@@ -16,6 +16,7 @@ mod history;
 mod joint;
 mod learner;
 mod optimizer;
+mod pieces;
 mod progress;
 mod rows;
 mod run;
