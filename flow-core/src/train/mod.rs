@@ -18,6 +18,7 @@ mod joint;
 mod learner;
 mod limits;
 mod optimizer;
+mod pieces;
 mod progress;
 mod rows;
 mod run;
