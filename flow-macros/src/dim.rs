@@ -8,6 +8,9 @@ use syn::{BinOp, Expr, Ident, Lit};
 
 use crate::report::Place;
 
+/// Counts, elements and weights beyond this are slips: no tensor of that size fits a machine.
+pub(crate) const MOST: u64 = u32::MAX as u64;
+
 #[derive(Clone)]
 pub(crate) struct Dim {
     pub(crate) value: Option<u64>,

@@ -168,10 +168,8 @@ fn a_context_for_others_and_batches_of_nothing_do_no_harm() {
     block.prepare(values, derived).unwrap();
     for rows in [0, 2] {
         let given = vec![f64::NAN; rows * 5];
-        let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
-        gradients.parameters.resize(state.values.parameters.len(), 0.0);
-        gradients.derived.resize(state.derived.len(), 0.0);
-        gradients.context.resize(rows * 5, 0.0);
+        let mut workspace = Workspace::default();
+        let mut gradients = Gradients::zeros(&state, rows * 5);
         let mut pass =
             Pass::new(rows, &state, &given, &mut workspace, &mut gradients).keeping(Memory::Stored);
         let (mut x, mut log_det) = (vec![0.5; rows * 3], vec![0.0; rows]);

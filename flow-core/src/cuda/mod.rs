@@ -42,6 +42,7 @@ mod graphs;
 mod guarded;
 mod inverting;
 mod loops;
+mod lowered;
 mod lowering;
 #[cfg(feature = "dfdx-cuda")]
 mod on_card;
@@ -61,5 +62,6 @@ pub use flow_cuda::{
 pub use flow::{DeviceGradients, OnDevice};
 pub use graphs::Graphs;
 pub(crate) use loops::Failure;
-pub use lowering::{Lowering, Steered};
+pub use lowered::Steered;
+pub use lowering::Lowering;
 pub use training::Training;

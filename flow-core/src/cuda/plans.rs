@@ -8,7 +8,8 @@ use flow_cuda::{Area, Plan, Slot};
 
 use super::guarded::Guarded;
 use super::loops::Stuck;
-use super::lowering::{Lowered, Lowering, Places};
+use super::lowered::{Lowered, Places};
+use super::lowering::Lowering;
 use super::training::Update;
 use crate::base::Base;
 use crate::engine::{

@@ -7,7 +7,7 @@ use flow_cuda::kernels::weights::take_rows;
 use flow_cuda::{Area, Device, Op, Recording, Slot};
 
 use super::flow::{finished, OnDevice};
-use super::lowering::Places;
+use super::lowered::Places;
 use super::plans::{Recorded, LOAD, PASS, PRODUCT, UPDATE};
 use crate::engine::Direction;
 use crate::train::{Clip, Optimizer, Place, Rows, Step};

@@ -4,9 +4,6 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::pass::Gradients;
-use crate::Scalar;
-
 /// Each group has a gradient of its own, to be cleared and added up: where one is longer than this
 /// many bytes there are half as many groups.
 const LARGE_MODEL: usize = 8 << 20;
@@ -53,28 +50,6 @@ pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, job: impl Fn(T) -> R + Sync 
     }
 }
 
-/// Adds all groups' gradients of parameters and derived values into the first, pairwise in a fixed
-/// tree.
-pub(crate) fn add_up<E: Scalar>(groups: &mut [Gradients<E>]) {
-    let mut stride = 1;
-    while stride < groups.len() {
-        groups.par_chunks_mut(2 * stride).for_each(|pair| {
-            if pair.len() > stride {
-                let (left, right) = pair.split_at_mut(stride);
-                add(&mut left[0].parameters, &right[0].parameters);
-                add(&mut left[0].derived, &right[0].derived);
-            }
-        });
-        stride *= 2;
-    }
-}
-
-fn add<E: Scalar>(into: &mut [E], from: &[E]) {
-    for (a, &b) in into.iter_mut().zip(from) {
-        *a += b;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,21 +71,5 @@ mod tests {
         let count = |rows, pixels, bytes| groups(rows, pixels, bytes).len();
         assert_eq!([count(63, 1, 0), count(256, 1, 0), count(500, 1, 0)], [3, 4, 8]);
         assert_eq!([count(32, 1024, 0), count(128, 64, 0), count(500, 1, usize::MAX)], [2, 8, 4]);
-    }
-
-    #[test]
-    fn the_tree_adds_every_group() {
-        for count in 1..=8 {
-            let mut groups: Vec<_> = (0..count)
-                .map(|i| Gradients::<f64> {
-                    parameters: vec![f64::from(1 << i)],
-                    derived: vec![1.0],
-                    context: vec![],
-                })
-                .collect();
-            add_up(&mut groups);
-            assert_eq!(groups[0].parameters, [f64::from((1 << count) - 1)]);
-            assert_eq!(groups[0].derived, [f64::from(count)]);
-        }
     }
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod builder;
 mod channels;
+mod gradients;
 mod inverting;
 mod layout;
 mod machine;
@@ -32,13 +33,14 @@ pub use operation::JoinTape;
 #[cfg(feature = "cuda")]
 pub(crate) use inverting::{stride, Exploded, WHOLE};
 
+pub(crate) use batch::each;
 pub(crate) use channels::{to_channels_first, to_channels_last};
+pub(crate) use gradients::Gradients;
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
 pub(crate) use operation::{adds_to, check, ordered, read, split, AddGradient, Given, Operator};
 #[cfg(feature = "cuda")]
 pub(crate) use operation::{remember, second_tape};
-pub(crate) use pass::Gradients;
 pub(crate) use presence::{answer, call, Present};
 pub(crate) use turned::{Source, Turned};
 pub(crate) use watch::{News, Watch};

@@ -2,19 +2,12 @@
 
 use std::ops::Range;
 
+use super::gradients::Gradients;
 use super::inverting::Inverting;
 use super::layout::{Buffers, Derived, Parameter};
 use super::state::State;
 use super::workspace::{Buffer, Workspace};
 use crate::{Block, Memory, Noise, Result, Scalar};
-
-/// Gradients that one row group gathers.
-#[derive(Debug, Default)]
-pub(crate) struct Gradients<E> {
-    pub(crate) parameters: Vec<E>,
-    pub(crate) derived: Vec<E>,
-    pub(crate) context: Vec<E>,
-}
 
 /// One pass over one group of rows: weights, context, workspace and gradients.
 ///
@@ -306,12 +299,12 @@ impl<'a, E: Scalar> Pass<'a, E> {
 
     /// Where a parameter's gradient is added.
     pub fn gradient(&mut self, slot: &Parameter) -> &mut [E] {
-        slot.of_mut(&mut self.gradients.parameters)
+        self.gradients.parameter(slot)
     }
 
     /// Where a derived value's gradient is added.
     pub fn derived_gradient(&mut self, slot: &Derived) -> &mut [E] {
-        slot.of_mut(&mut self.gradients.derived)
+        self.gradients.derived(slot)
     }
 
     /// Where the context's gradient is added, row after row.

@@ -1,6 +1,7 @@
 //! Data-dependent initialisation, block by block.
 
-use super::pass::{Gradients, Pass};
+use super::gradients::Gradients;
+use super::pass::Pass;
 use super::state::{State, Values};
 use super::workspace::Workspace;
 use crate::{Block, Result, Scalar};

@@ -13,27 +13,24 @@ pub struct Slopes<E> {
 
 impl<E: Scalar> Slopes<E> {
     pub(super) fn new(state: &State<E>) -> Self {
-        let zeros = |len| vec![E::zero(); len];
-        let parameters = zeros(state.values.parameters.len());
-        let derived = zeros(state.derived.len());
-        Self { gradients: Gradients { parameters, derived, context: Vec::new() } }
+        Self { gradients: Gradients::zeros(state, 0) }
     }
 
     /// Where a parameter's gradient is added.
     pub fn parameter(&mut self, slot: &Parameter) -> &mut [E] {
-        slot.of_mut(&mut self.gradients.parameters)
+        self.gradients.parameter(slot)
     }
 
     /// Where a derived value's gradient is added, which [`Block::finish`] carries on.
     pub fn derived(&mut self, slot: &Derived) -> &mut [E] {
-        slot.of_mut(&mut self.gradients.derived)
+        self.gradients.derived(slot)
     }
 
     /// The gradient by all parameters.
-    pub(super) fn finish<B: Block<E>>(self, blocks: &B, state: &State<E>) -> Result<Vec<E>> {
-        let Gradients { mut parameters, derived, .. } = self.gradients;
-        blocks.finish(state, &derived, &mut parameters)?;
-        Ok(parameters)
+    pub(super) fn finish<B: Block<E>>(mut self, blocks: &B, state: &State<E>) -> Result<Vec<E>> {
+        let (parameters, derived) = self.gradients.whole();
+        blocks.finish(state, derived, parameters)?;
+        Ok(std::mem::take(parameters))
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     Activation, Conditioner, Differentiable, LastLayer, Linearization, NetOptions, Pushed,
 };
 use crate::backend::cpu::convolution::Window;
-use crate::backend::cpu::elementwise::{multiply_by, multiply_each, products, unbend};
+use crate::backend::cpu::elementwise::{multiply_each, products, unbend};
 use crate::engine::{Builder, Pass, State, Values};
 use crate::lipschitz::limit::Part;
 use crate::lipschitz::{norm, up, Cell, Enclosure, Interval, MeanValue, Slopes};
@@ -237,10 +237,10 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
         input_gradient: &mut [E],
     ) -> Result<()> {
         let mut gradient = pass.take_copy(output_gradient);
+        self.split().0.add_bias_gradient(pass, &gradient);
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let below = pass.restore();
             layer.add_weight_gradient(pass, &self.weights, &below, &gradient);
-            layer.add_bias_gradient(pass, &gradient);
             if i == 0 {
                 layer.apply_transposed(pass, &self.weights, &gradient, input_gradient);
                 pass.give(below);
@@ -249,7 +249,7 @@ impl<E: Scalar> Conditioner<E> for FeedForward {
                 let mut by_input = below;
                 layer.apply_transposed(pass, &self.weights, &gradient, &mut by_input);
                 let slopes = pass.restore();
-                multiply_by(&mut by_input, &slopes);
+                self.layers[i - 1].bend_back(pass, &mut by_input, &slopes);
                 pass.give(slopes);
                 pass.give(std::mem::replace(&mut gradient, by_input));
             }

@@ -433,9 +433,8 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
                 }
             }
         }
-        let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
-        gradients.parameters.resize(state.values.parameters.len(), 0.0);
-        gradients.derived.resize(state.derived.len(), 0.0);
+        let mut workspace = Workspace::default();
+        let mut gradients = Gradients::zeros(&state, 0);
         let mut pass = Pass::new(rows, &state, &[], &mut workspace, &mut gradients);
         let mut output = vec![0.0; rows * outputs];
         let at = net.linearize(&mut pass, &input, &mut output, true).unwrap();
@@ -445,7 +444,8 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
         assert_eq!(again, pushed.1);
         net.gradient(&mut pass, &at, kept, &by_output, &cotangents, &mut by_input);
         at.release(&mut pass);
-        net.finish(&state, &gradients.derived, &mut gradients.parameters).unwrap();
+        let (by_parameters, derived) = gradients.whole();
+        net.finish(&state, derived, by_parameters).unwrap();
         let slope = |at: &dyn Fn(f64) -> f64| (at(1e-5) - at(-1e-5)) / 2e-5;
         for i in 0..input.len() {
             let want = slope(&|by| {
@@ -455,7 +455,7 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
             });
             assert!((by_input[i] - want).abs() < 1e-7, "input {i}: {}, not {want}", by_input[i]);
         }
-        for (i, got) in gradients.parameters.into_iter().enumerate() {
+        for (i, got) in by_parameters.iter().enumerate() {
             let want = slope(&|by| {
                 let mut moved = state.clone();
                 moved.values.parameters[i] += by;

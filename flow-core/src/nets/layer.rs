@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::weights::{Mask, Weights};
 use super::NetOptions;
 use crate::backend::cpu::convolution::Window;
-use crate::backend::cpu::elementwise::{add, add_rows};
+use crate::backend::cpu::elementwise::{add, add_rows, multiply_and_add_rows, multiply_by};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Parameter, Pass, Start, State};
 use crate::lipschitz::norm::{self, Map};
@@ -320,6 +320,21 @@ impl Layer {
             multiply(by_weight, Into::Add, by_output, patches);
         }
         pass.give(patches);
+    }
+
+    /// Carries the gradient by what an activation made of the layer's output back to that by the
+    /// output with its bias, and adds to the gradient of the bias.
+    pub(crate) fn bend_back<E: Scalar>(
+        &self,
+        pass: &mut Pass<'_, E>,
+        gradient: &mut [E],
+        slopes: &[E],
+    ) {
+        if pass.learning() {
+            multiply_and_add_rows(pass.gradient(&self.bias), gradient, slopes);
+        } else {
+            multiply_by(gradient, slopes);
+        }
     }
 
     /// Adds to the gradient of the bias.

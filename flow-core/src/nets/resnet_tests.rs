@@ -311,9 +311,8 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
             }
         }
 
-        let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
-        gradients.parameters.resize(state.values.parameters.len(), 0.0);
-        gradients.derived.resize(state.derived.len(), 0.0);
+        let mut workspace = Workspace::default();
+        let mut gradients = Gradients::zeros(state, 0);
         let mut pass = Pass::new(rows, state, &[], &mut workspace, &mut gradients);
         let at = net.linearize(&mut pass, &input, &mut vec![0.0; rows * outputs], true).unwrap();
         let mut by_input = vec![f64::NAN; input.len()];
@@ -322,8 +321,9 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
         assert_eq!(again, pushed);
         net.gradient(&mut pass, &at, kept, &by_output, &cotangents, &mut by_input);
         at.release(&mut pass);
-        net.finish(state, &gradients.derived, &mut gradients.parameters).unwrap();
-        check_slopes(&made, &input, (by_input, gradients.parameters), |state, input| {
+        let (by_parameters, derived) = gradients.whole();
+        net.finish(state, derived, by_parameters).unwrap();
+        check_slopes(&made, &input, (by_input, by_parameters.clone()), |state, input| {
             let (output, pushed, _) = run(state, input);
             dot(&output, &by_output) + dot(&pushed, &cotangents)
         });

@@ -26,15 +26,15 @@ pub(crate) fn product<E: Scalar>(
     input: &[E],
     cotangent: &[E],
 ) -> (Vec<E>, Vec<E>) {
-    let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
-    gradients.parameters.resize(state.values.parameters.len(), E::zero());
-    gradients.derived.resize(state.derived.len(), E::zero());
+    let mut workspace = Workspace::default();
+    let mut gradients = Gradients::zeros(state, 0);
     let mut pass =
         Pass::new(rows, state, &[], &mut workspace, &mut gradients).keeping(Memory::Stored);
     let mut output = vec![E::nan(); rows * net.outputs()];
     net.forward(&mut pass, input, &mut output).unwrap();
     let mut by_input = vec![E::nan(); input.len()];
     net.vjp(&mut pass, &mut cotangent.to_vec(), &mut by_input).unwrap();
-    net.finish(state, &gradients.derived, &mut gradients.parameters).unwrap();
-    (by_input, gradients.parameters)
+    let (by_parameters, derived) = gradients.whole();
+    net.finish(state, derived, by_parameters).unwrap();
+    (by_input, by_parameters.clone())
 }

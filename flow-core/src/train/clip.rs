@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::pieces::pieces;
+use crate::engine::each;
 use crate::{FlowError, Result, Scalar};
 
 /// A limit on the gradient of each step, as in PyTorch.
@@ -54,23 +56,23 @@ impl Clip {
     }
 }
 
-/// The Euclidean norm of the trainable part of a gradient. Eight sums side by side, so that it is
-/// not bound by the latency of one.
+/// The Euclidean norm of the trainable part of a gradient.
 pub(super) fn norm<E: Scalar>(gradient: &[E], trainable: &[Range<usize>]) -> f64 {
+    let parts: Vec<_> = trainable.iter().flat_map(|range| pieces(range.clone())).collect();
+    each(parts, |range| squares(&gradient[range])).into_iter().sum::<f64>().sqrt()
+}
+
+/// The sum of squares. Eight sums side by side, so that it is not bound by the latency of one.
+fn squares<E: Scalar>(numbers: &[E]) -> f64 {
     let mut sums = [0.0; 8];
-    for range in trainable {
-        let chunks = gradient[range.clone()].chunks_exact(8);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for (sum, g) in sums.iter_mut().zip(chunk) {
-                *sum += g.as_f64() * g.as_f64();
-            }
-        }
-        for (sum, g) in sums.iter_mut().zip(rest) {
+    let chunks = numbers.chunks_exact(8);
+    let rest = chunks.remainder();
+    for chunk in chunks.chain([rest]) {
+        for (sum, g) in sums.iter_mut().zip(chunk) {
             *sum += g.as_f64() * g.as_f64();
         }
     }
-    sums.iter().sum::<f64>().sqrt()
+    sums.iter().sum()
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::pieces::pieces;
 use super::{Adam, AdamW, Adamax, Optimizer, Sgd};
+use crate::engine::each;
 use crate::Scalar;
 
 impl Optimizer {
@@ -20,7 +22,7 @@ impl Optimizer {
         Moments { steps: 0, first: zeros(self.moments() > 0), second: zeros(self.moments() > 1) }
     }
 
-    /// One step of size `rate` on the trainable parts; nothing else is read or written.
+    /// One step of size `rate` on the trainable parts, which ascend; nothing else is read or written.
     pub(super) fn update<E: Scalar>(
         &self,
         rate: f64,
@@ -31,26 +33,27 @@ impl Optimizer {
     ) {
         moments.steps += 1;
         let Moments { steps, first, second } = moments;
-        for range in trainable {
-            let range = range.clone();
-            let (p, g) = (&mut parameters[range.clone()], &gradient[range.clone()]);
-            match *self {
-                Self::Adam(Adam { betas, epsilon, weight_decay, .. }) => {
-                    let (m, v) = (&mut first[range.clone()], &mut second[range]);
-                    adam(rate, betas, epsilon, *steps, weight_decay, 1.0, (p, g, m, v));
-                }
-                Self::AdamW(AdamW { betas, epsilon, weight_decay, .. }) => {
-                    let (m, v) = (&mut first[range.clone()], &mut second[range]);
-                    let keep = 1.0 - rate * weight_decay;
-                    adam(rate, betas, epsilon, *steps, 0.0, keep, (p, g, m, v));
-                }
-                Self::Adamax(Adamax { betas, epsilon, weight_decay, .. }) => {
-                    let (m, u) = (&mut first[range.clone()], &mut second[range]);
-                    adamax(rate, betas, epsilon, *steps, weight_decay, (p, g, m, u));
-                }
-                Self::Sgd(sgd) => descend(rate, sgd, p, g, first.get_mut(range)),
+        let steps = *steps;
+        let parts = trainable.iter().flat_map(|range| pieces(range.clone()));
+        let (mut p, mut m, mut v) = (Rest::of(parameters), Rest::of(first), Rest::of(second));
+        let parts = parts.map(|range| {
+            let g = &gradient[range.clone()];
+            (p.part(&range), g, m.part(&range), v.part(&range))
+        });
+        let parts: Vec<Slices<'_, E>> = parts.collect();
+        each(parts, |(p, g, m, v)| match *self {
+            Self::Adam(Adam { betas, epsilon, weight_decay, .. }) => {
+                adam(rate, betas, epsilon, steps, weight_decay, 1.0, (p, g, m, v));
             }
-        }
+            Self::AdamW(AdamW { betas, epsilon, weight_decay, .. }) => {
+                let keep = 1.0 - rate * weight_decay;
+                adam(rate, betas, epsilon, steps, 0.0, keep, (p, g, m, v));
+            }
+            Self::Adamax(Adamax { betas, epsilon, weight_decay, .. }) => {
+                adamax(rate, betas, epsilon, steps, weight_decay, (p, g, m, v));
+            }
+            Self::Sgd(sgd) => descend(rate, sgd, p, g, m),
+        });
     }
 }
 
@@ -63,6 +66,30 @@ pub(super) struct Moments<E> {
     pub(super) second: Vec<E>,
 }
 
+/// A slice of which parts are taken, each behind the last.
+struct Rest<'a, E> {
+    left: &'a mut [E],
+    start: usize,
+}
+
+impl<'a, E> Rest<'a, E> {
+    fn of(all: &'a mut [E]) -> Self {
+        Self { left: all, start: 0 }
+    }
+
+    /// That part of the whole; nothing of a slice that is empty.
+    fn part(&mut self, range: &Range<usize>) -> &'a mut [E] {
+        if self.left.is_empty() {
+            return &mut [];
+        }
+        let (_, left) = std::mem::take(&mut self.left).split_at_mut(range.start - self.start);
+        let (part, left) = left.split_at_mut(range.len());
+        (self.left, self.start) = (left, range.end);
+        part
+    }
+}
+
+/// Parameters, their gradient, and their moments, of which a rule may have fewer.
 type Slices<'a, E> = (&'a mut [E], &'a [E], &'a mut [E], &'a mut [E]);
 
 fn adam<E: Scalar>(
@@ -88,12 +115,11 @@ fn adam<E: Scalar>(
     }
 }
 
-fn descend<E: Scalar>(rate: f64, sgd: Sgd, p: &mut [E], g: &[E], buffer: Option<&mut [E]>) {
+fn descend<E: Scalar>(rate: f64, sgd: Sgd, p: &mut [E], g: &[E], buffer: &mut [E]) {
     let [rate, decay, momentum] = [rate, sgd.weight_decay, sgd.momentum].map(E::of);
-    let Some(buffer) = buffer else {
-        p.iter_mut().zip(g).for_each(|(p, &g)| *p -= rate * (g + decay * *p));
-        return;
-    };
+    if buffer.is_empty() {
+        return p.iter_mut().zip(g).for_each(|(p, &g)| *p -= rate * (g + decay * *p));
+    }
     // A buffer of zeros makes the first one the gradient itself, as PyTorch has it.
     for ((p, &g), b) in p.iter_mut().zip(g).zip(buffer) {
         let g = g + decay * *p;

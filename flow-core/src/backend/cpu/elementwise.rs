@@ -91,6 +91,17 @@ pub(crate) fn add_rows<E: Scalar>(into: &mut [E], from: &[E]) {
     }
 }
 
+/// [`multiply_by`], and adds every row of the products to `into`.
+pub(crate) fn multiply_and_add_rows<E: Scalar>(into: &mut [E], values: &mut [E], factors: &[E]) {
+    let rows = values.chunks_exact_mut(into.len()).zip(factors.chunks_exact(into.len()));
+    for (row, factors) in rows {
+        for ((sum, v), &factor) in into.iter_mut().zip(row).zip(factors) {
+            *v *= factor;
+            *sum += *v;
+        }
+    }
+}
+
 /// `v`, or `v · below` where that is negative, and its slope. NaN stays NaN.
 #[inline]
 pub(crate) fn leaky_relu<E: Scalar>(v: E, below: E) -> (E, E) {
@@ -184,6 +195,9 @@ mod tests {
         assert_eq!(values, [11.0, 12.0, 13.0, -6.0, -5.0, -4.0]);
         multiply_by(&mut values, &[0.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
         assert_eq!(values, [0.0, 12.0, 26.0, 0.0, -5.0, -8.0]);
+        multiply_and_add_rows(&mut sums, &mut values, &[1.0, 0.5, 1.0, 2.0, -1.0, 0.25]);
+        assert_eq!(values, [0.0, 6.0, 26.0, 0.0, 5.0, -2.0]);
+        assert_eq!(sums, [56.0, 51.0]);
         add_to_rows(&mut [0.0; 0], &[0.0; 0]);
     }
 

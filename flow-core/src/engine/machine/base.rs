@@ -4,7 +4,7 @@ use super::spare::lock;
 use super::Machine;
 use crate::base::Base;
 use crate::engine::batch;
-use crate::engine::pass::Gradients;
+use crate::engine::gradients::Gradients;
 use crate::engine::pass::Pass;
 use crate::{Architecture, Event, Noise, Scalar};
 
@@ -47,6 +47,6 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         let mut by_z = vec![E::zero(); z.len()];
         self.base.log_prob_vjp(&mut pass, z, by_number, &mut by_z);
         lock(&self.spare.workspaces).push(workspace);
-        (by_z, gradients.parameters)
+        (by_z, std::mem::take(gradients.whole().0))
     }
 }

@@ -6,8 +6,9 @@ use super::{Direction, Machine};
 use crate::base::Base;
 use crate::engine::batch;
 use crate::engine::channels::{to_channels_first, to_channels_last};
+use crate::engine::gradients::{add_up, Gradients};
 use crate::engine::inverting::Exploded;
-use crate::engine::pass::{Gradients, Pass};
+use crate::engine::pass::Pass;
 use crate::engine::workspace::Workspace;
 use crate::{Architecture, Event, Memory, Result, Scalar};
 
@@ -173,7 +174,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         }
         let gradients = self.collect(memory, groups);
         let mut total = self.reduce(gradients)?;
-        std::mem::swap(gradient, &mut total.parameters);
+        std::mem::swap(gradient, total.whole().0);
         lock(&self.spare.gradients).push(total);
         Ok(-sum / rows as f64)
     }
@@ -231,17 +232,18 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     fn total(&self, gradients: Vec<Gradients<E>>) -> Result<Totals<E>> {
         let context = gradients.iter().flat_map(|group| &group.context).copied().collect();
         let mut total = self.reduce(gradients)?;
-        let parameters = std::mem::take(&mut total.parameters);
+        let parameters = std::mem::take(total.whole().0);
         Ok(Totals { parameters, context })
     }
 
     /// Adds up the groups and carries derived gradients on; the sum is left in what is returned.
     fn reduce(&self, mut groups: Vec<Gradients<E>>) -> Result<Gradients<E>> {
-        batch::add_up(&mut groups);
+        add_up(&mut groups);
         let mut spare = groups.drain(..);
         let mut total = spare.next().unwrap_or_default();
         lock(&self.spare.gradients).extend(spare);
-        self.blocks.finish(&self.state, &total.derived, &mut total.parameters)?;
+        let (parameters, derived) = total.whole();
+        self.blocks.finish(&self.state, derived, parameters)?;
         Ok(total)
     }
 }

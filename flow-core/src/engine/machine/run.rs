@@ -7,7 +7,8 @@ use super::{Direction, Machine};
 use crate::base::Base;
 use crate::engine::batch;
 use crate::engine::channels::{to_channels_first, to_channels_last};
-use crate::engine::pass::{Gradients, Pass};
+use crate::engine::gradients::Gradients;
+use crate::engine::pass::Pass;
 use crate::engine::workspace::Workspace;
 use crate::{Architecture, Event, Memory, Result, Scalar};
 

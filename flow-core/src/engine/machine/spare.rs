@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Machine;
-use crate::engine::pass::Gradients;
+use crate::engine::gradients::Gradients;
 use crate::engine::state::State;
 use crate::engine::workspace::Workspace;
 use crate::{Architecture, Scalar};
@@ -29,16 +29,7 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
     pub(super) fn gradients(&self, context: usize, learning: bool) -> Gradients<E> {
         let mut gradients = lock(&self.spare.gradients).pop().unwrap_or_default();
         let State { values, derived, .. } = &*self.state;
-        for (buffer, len) in [
-            (&mut gradients.parameters, values.parameters.len()),
-            (&mut gradients.derived, derived.len()),
-            (&mut gradients.context, context),
-        ] {
-            if learning {
-                buffer.clear();
-            }
-            buffer.resize(len, E::zero());
-        }
+        gradients.start([values.parameters.len(), derived.len(), context], learning);
         gradients
     }
 

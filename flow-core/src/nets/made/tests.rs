@@ -163,10 +163,8 @@ fn product(
     x: &[f64],
     context: &[f64],
 ) -> (Vec<f64>, Vec<f64>) {
-    let (mut workspace, mut gradients) = (Workspace::default(), Gradients::default());
-    gradients.parameters.resize(state.values.parameters.len(), 0.0);
-    gradients.derived.resize(state.derived.len(), 0.0);
-    gradients.context.resize(context.len(), 0.0);
+    let mut workspace = Workspace::default();
+    let mut gradients = Gradients::zeros(state, context.len());
     let mut pass =
         Pass::new(rows, state, context, &mut workspace, &mut gradients).keeping(Memory::Stored);
     let mut at = net.start(&mut pass, x);
@@ -180,8 +178,9 @@ fn product(
     }
     net.bands().rev().for_each(|band| net.close(&pass, &at, &mut by, band));
     net.give_gradients(&mut pass, at, by, &mut by_x);
-    net.finish(state, &gradients.derived, &mut gradients.parameters);
-    (by_x, gradients.parameters)
+    let (by_parameters, derived) = gradients.whole();
+    net.finish(state, derived, by_parameters);
+    (by_x, by_parameters.clone())
 }
 
 #[test]

@@ -1,14 +1,15 @@
-//! Passes on a GPU, the emulated one unless the environment says otherwise, as operations on dfdx's tape:
-//! gradients by batch, context and every weight, against those of the flow on the CPU.
+//! Passes on a device as operations on dfdx's tape: gradients by batch, context and every weight,
+//! against those of the flow on the CPU.
 
 use std::collections::BTreeMap;
 
 use dfdx::optim::{Adam as DfdxAdam, AdamConfig};
 use dfdx::prelude::*;
-use flow_core::prelude::{flow, Flow, FlowError, Noise, NormalizingFlow};
+use flow_core::prelude::{flow, Flow, FlowError, NormalizingFlow};
 use flow_core::Architecture;
 use flow_tests::device::chosen as gpu;
 use flow_tests::numeric;
+use flow_tests::weights::{self, normal};
 
 flow! {
     struct Plain: Vector<3> {
@@ -36,27 +37,17 @@ flow! {
     struct Solved: Vector<2> {
         residual(lipschitz = 0.8, net = mlp([8], swish, zero_init = false));
     }
-
-    /// Far more steps than plans have room for at first.
-    struct Winding: Vector<2> {
-        ode(net = mlp([6], tanh), time = 20.0, solver = dopri5(1e-5));
-    }
 }
 
 type Cpu = dfdx::prelude::Cpu;
 type Rows<const C: usize> = Tensor<(usize, Const<C>), f32, Cpu>;
 
 fn rows<const C: usize>(name: &str, count: usize) -> Rows<C> {
-    let mut numbers = vec![0.0; C * count];
-    Noise::seed(5).named(name).fill_normal(0, &mut numbers);
-    Cpu::default().tensor_from_vec(numbers, (count, Const))
+    Cpu::default().tensor_from_vec(normal(name, C * count), (count, Const))
 }
 
 fn close(what: &str, found: &[f32], want: &[f32]) {
-    assert_eq!(found.len(), want.len(), "{what}");
-    for (i, (&a, &b)) in found.iter().zip(want).enumerate() {
-        assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{what}[{i}] is {a}, not {b}");
-    }
+    super::close(what, found, want, 1e-4);
 }
 
 /// The gradients of a loss by a flow's weights, each compared with another's.
@@ -175,15 +166,9 @@ fn passes_in_one_loss_do_not_meet() {
 #[test]
 fn passes_that_outgrow_their_room_are_made_again() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
-    let mut flow = Winding::<f32>::build(&cpu, 1).unwrap();
-    // Turns around a center, ever slower outwards: the first rows take few steps, the others many.
-    let mut first = vec![0.0; 6 * 3];
-    (first[0], first[4]) = (1.0, 1.0);
-    let mut second = vec![0.0; 2 * 6];
-    (second[1], second[6]) = (3.0, -3.0);
-    flow.set("0.net.0.weight", &first).unwrap();
-    flow.set("0.net.1.weight", &second).unwrap();
+    let flow = super::passes::winding(&cpu);
     let on_gpu = flow.on(gpu).unwrap();
+    // So small that they take few steps.
     let [a, b] = [rows::<2>("a", 4) * 1e-6, rows::<2>("b", 4)];
     macro_rules! gradients {
         ($on:expr) => {{
@@ -217,7 +202,7 @@ fn optimisers_of_dfdx_train_a_flow_on_the_device() {
     let mut on_gpu = there.on(gpu).unwrap();
     let config = AdamConfig { lr: 0.02, eps: 1e-3, ..AdamConfig::default() };
     let (mut adam, mut other) = (DfdxAdam::new(&*here, config), DfdxAdam::new(&there, config));
-    let start: Vec<f32> = here.parameters().flat_map(|p| p.values.to_vec()).collect();
+    let start = weights::all(&here);
     for step in 0..5 {
         let x = rows::<3>(&format!("x {step}"), 8);
         let loss = here.log_prob(x.leaky_trace()).unwrap().mean().negate();
