@@ -202,7 +202,9 @@ fn append(tokens: &TokenStream, text: &mut String) {
             }
             TokenTree::Punct(mark) => match mark.as_char() {
                 ',' => text.push_str(", "),
-                '-' if text.trim_end().ends_with(['(', '[', '{', ',', '=', '*', '/', '+', '%']) => {
+                '-' if text.is_empty()
+                    || text.trim_end().ends_with(['(', '[', '{', ',', '=', '*', '/', '+', '%']) =>
+                {
                     text.push('-');
                 }
                 '-' if mark.spacing() == proc_macro2::Spacing::Joint => text.push_str(" -"),
