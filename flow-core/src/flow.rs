@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
-use dfdx::prelude::{Const, Cpu, Device, Dim, Dtype, Gradients, Tape, Tensor};
+use dfdx::prelude::{Cpu, Gradients};
 
-use crate::engine::{
-    adds_to, answer, check, options, read, split, AddGradient, AfterStep, Entry, Flat, Given,
-    Layout, Machine, Mirror, Operator, Present, Role,
-};
+use crate::engine::{check, AfterStep, Entry, Given, Layout, Machine, Mirror, Operator, Role};
 use crate::pattern::{matches, nearest};
 use crate::{
     Architecture, Backend, Context, Event, FlowError, GuardReport, Memory, Noise, Result, Scalar,
-    Values, Vector, View,
+    Values,
 };
+
+mod tensors;
+mod views;
 
 /// The blocks of an [`Architecture`] with their weights, on a device.
 ///
@@ -238,23 +237,6 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         Ok(())
     }
 
-    /// Brings the mirror up to date, for whatever reads it without asking first.
-    pub(crate) fn show(&mut self) {
-        self.mirror.show(&self.machine.state().values);
-    }
-
-    fn renew_mirror(&mut self) {
-        let mut trainable: Vec<std::ops::Range<usize>> = Vec::new();
-        let entries = self.machine.layout().parameters().zip(&self.frozen);
-        for (entry, _) in entries.filter(|(entry, &frozen)| !frozen && !entry.range.is_empty()) {
-            match trainable.last_mut() {
-                Some(last) if last.end == entry.range.start => last.end = entry.range.end,
-                _ => trainable.push(entry.range.clone()),
-            }
-        }
-        self.mirror = Mirror::new(&self.machine.state().values, trainable);
-    }
-
     /// The gradient of each trainable parameter by name, taken from dfdx's gradients: zeros where a
     /// loss did not depend on the flow.
     ///
@@ -325,23 +307,6 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
         &mut self.machine
     }
 
-    /// The trainable parts of the flat parameter vector, in order.
-    pub(crate) fn trainable(&self) -> &[std::ops::Range<usize>] {
-        &self.mirror.trainable
-    }
-
-    /// A function that adds a gradient by all parameters to dfdx's.
-    pub(crate) fn adds_to_weights(&self) -> AddGradient<E> {
-        let (trainable, add) = (self.mirror.trainable.clone(), adds_to(&self.mirror.tensor));
-        std::sync::Arc::new(move |gradients, all| {
-            let parts = trainable.iter().flat_map(|range| &all[range.clone()]).copied();
-            match trainable.is_empty() {
-                true => Ok(()),
-                false => add(gradients, &parts.collect::<Vec<E>>()),
-            }
-        })
-    }
-
     pub(crate) fn operator<'a>(
         &'a self,
         given: &'a Given<E>,
@@ -357,142 +322,7 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
     }
 }
 
-impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
-    /// A view conditioned on a context: one row for all, or one for each row of data. A context
-    /// with a tape gets gradients; one without rows, or with NaN or an infinity, is an error of the
-    /// view's passes.
-    pub fn given<const C: usize, M: Dim, T: Tape<E, Cpu>>(
-        &self,
-        context: Tensor<(M, Const<C>), E, Cpu, T>,
-    ) -> View<'_, A, E, T>
-    where
-        A: Architecture<E, Context = Vector<C>>,
-    {
-        View::new(self).given(context)
-    }
-
-    /// A view whose passes keep what `memory` says for their gradients.
-    pub fn memory(&self, memory: Memory) -> View<'_, A, E> {
-        View::new(self).memory(memory)
-    }
-
-    /// A view whose blocks draw the random numbers they need from `noise`.
-    pub fn noise(&self, noise: &mut Noise) -> View<'_, A, E> {
-        View::new(self).noise(noise)
-    }
-
-    /// A view whose samples spread `temperature` times as far in the base distribution.
-    pub fn temperature(&self, temperature: f64) -> View<'_, A, E> {
-        View::new(self).temperature(temperature)
-    }
-
-    /// Sets data-dependent parameters (`standardize`, `actnorm`) from a first batch: each block
-    /// from its own input.
-    ///
-    /// # Errors
-    /// A batch without rows, or with NaN or an infinity; a conditional flow, which wants
-    /// [`initialize_given`](Self::initialize_given).
-    pub fn initialize<N: Dim, T>(
-        &mut self,
-        x: Tensor<<A::Event as Event>::Batch<N>, E, Cpu, T>,
-    ) -> Result<()> {
-        let x = read(split(x).0, "batch", A::Event::SHAPE.size())?;
-        self.initialize_from(x, &Given::none())
-    }
-
-    /// [`initialize`](Self::initialize) of a conditional flow.
-    ///
-    /// # Errors
-    /// As [`initialize`](Self::initialize), or a context of another number of rows.
-    pub fn initialize_given<const C: usize, N: Dim, M: Dim, T>(
-        &mut self,
-        x: Tensor<<A::Event as Event>::Batch<N>, E, Cpu, T>,
-        context: Tensor<(M, Const<C>), E, Cpu>,
-    ) -> Result<()>
-    where
-        A: Architecture<E, Context = Vector<C>>,
-    {
-        let x = read(split(x).0, "batch", A::Event::SHAPE.size())?;
-        let rows = read(context, "context", C)?;
-        self.initialize_from(x, &Given { rows: rows.into(), width: C, gradient: None })
-    }
-
-    pub(crate) fn initialize_from(&mut self, mut x: Vec<E>, given: &Given<E>) -> Result<()> {
-        let rows = x.len() / A::Event::SHAPE.size();
-        let context = given.spread(A::NAME, A::Context::SIZE, rows)?;
-        self.machine.initialize(&mut x, &context, rows)?;
-        self.show();
-        Ok(())
-    }
-}
-
 fn named<'f, E>(entry: &'f Entry, values: &'f [E], frozen: bool) -> Named<'f, E> {
     let Entry { name, shape, role, range } = entry;
     Named { name, shape, values: &values[range.clone()], role: *role, frozen }
-}
-
-/// dfdx's optimisers see one tensor, the mirror of all trainable weights; what visits every tensor
-/// sees a second one, with frozen weights and buffers. They are brought up to date when they are
-/// reached for, and read back right after. (Rust cannot deduce `Cpu: Device<E>` from
-/// `E: Scalar`, hence one for each.)
-macro_rules! tensor_collection {
-    ($E:ty) => {
-        impl<A: Architecture<$E>> TensorCollection<$E, Cpu> for Flow<A, $E, Cpu> {
-            type To<E2: Dtype, D2: Device<E2>> = ();
-
-            fn iter_tensors<V: ModuleVisitor<Self, $E, Cpu>>(
-                visitor: &mut V,
-            ) -> Result<Option<()>, V::Err> {
-                visitor.visit_fields(
-                    (
-                        Self::tensor(
-                            "weights",
-                            |flow| &flow.mirror.tensor,
-                            Self::shown,
-                            options(true),
-                        ),
-                        Self::tensor(
-                            "kept",
-                            |flow| &flow.mirror.kept,
-                            |flow| &mut flow.mirror.kept,
-                            options(false),
-                        ),
-                        Self::module("", |flow| &flow.after_step, Self::read_back),
-                    ),
-                    |_| (),
-                )
-            }
-        }
-    };
-}
-
-tensor_collection!(f32);
-tensor_collection!(f64);
-
-impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
-    fn shown(&mut self) -> &mut Tensor<Flat, E, Cpu> {
-        self.show();
-        &mut self.mirror.tensor
-    }
-
-    fn read_back(&mut self) -> &mut AfterStep {
-        answer(|| Present {
-            watch: self.machine.watch().clone(),
-            last_error: self.last_error.clone(),
-        });
-        let mirror = &self.mirror;
-        let kept = match mirror.read_kept(&self.machine.state().values) {
-            Some(values) => self.machine.change(|all| {
-                *all = values;
-                Ok(())
-            }),
-            None => Ok(()),
-        };
-        if let Err(error) = kept.and_then(|()| self.machine.step(|all| mirror.read(all))) {
-            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
-        // The step may have brought weights back into their domain.
-        self.show();
-        &mut self.after_step
-    }
 }

@@ -8,6 +8,9 @@ use syn::{BinOp, Expr, Ident, Lit};
 
 use crate::report::Place;
 
+/// Counts, elements and weights beyond this are slips: no tensor of that size fits a machine.
+pub(crate) const MOST: u64 = u32::MAX as u64;
+
 #[derive(Clone)]
 pub(crate) struct Dim {
     pub(crate) value: Option<u64>,
@@ -199,7 +202,9 @@ fn append(tokens: &TokenStream, text: &mut String) {
             }
             TokenTree::Punct(mark) => match mark.as_char() {
                 ',' => text.push_str(", "),
-                '-' if text.trim_end().ends_with(['(', '[', '{', ',', '=', '*', '/', '+', '%']) => {
+                '-' if text.is_empty()
+                    || text.trim_end().ends_with(['(', '[', '{', ',', '=', '*', '/', '+', '%']) =>
+                {
                     text.push('-');
                 }
                 '-' if mark.spacing() == proc_macro2::Spacing::Joint => text.push_str(" -"),

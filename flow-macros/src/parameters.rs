@@ -1,13 +1,14 @@
-//! How many numbers a block trains, for its line in the rustdoc.
+//! How many numbers a block trains: for its line in the rustdoc, and to see that they fit a machine.
 
 use crate::architecture::{Arguments, Block, Keep, Net, NetKind, Shape};
 use crate::catalog::{Id, NetId};
 use crate::dim::Dim;
 
-/// `None` where only rustc, or only the user's own block, knows.
+/// `None` where only rustc, or only the user's own block, knows. Counts that overflow end at the most
+/// that there is.
 pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Option<u64> {
     let d = input.features()?.value?;
-    let square = d.checked_mul(d)?;
+    let square = d.saturating_mul(d);
     let arguments = &block.arguments;
     let context = match context {
         Some(context) => context.value?,
@@ -27,54 +28,54 @@ pub(crate) fn count(block: &Block, input: &Shape, context: Option<&Dim>) -> Opti
         | Id::LeakyRelu
         | Id::Softplus
         | Id::Scale => Some(0),
-        Id::ActNorm => d.checked_mul(2),
+        Id::ActNorm => Some(d.saturating_mul(2)),
         Id::Linear | Id::Conv1x1 => {
             let form = arguments.choice("form");
             match form.name {
                 "diagonal" => Some(d),
                 "dense" | "orthogonal" => Some(square),
-                "householder" => form.arguments.count("count").value?.checked_mul(d),
-                _ => square.checked_mul(2)?.checked_add(d),
+                "householder" => Some(form.arguments.count("count").value?.saturating_mul(d)),
+                _ => Some(square.saturating_mul(2).saturating_add(d)),
             }
         }
         Id::InvertibleConv => {
             let k = arguments.count("kernel").value?;
-            let features = k.checked_mul(k)?.checked_mul(d)?;
-            features.checked_mul(features)
+            let features = k.saturating_mul(k).saturating_mul(d);
+            Some(features.saturating_mul(features))
         }
         Id::AdditiveCoupling | Id::AffineCoupling | Id::SplineCoupling => {
             let keep = block.keep?;
             let (kept, moved) = parts(d, keep);
             let each = each(block)?;
-            let outputs = moved.checked_mul(each)?;
-            let net = net(arguments.net(), input, kept.checked_add(context)?, outputs)?;
-            net.checked_add(hats(arguments, moved)?)
+            let outputs = moved.saturating_mul(each);
+            let net = net(arguments.net(), input, kept.saturating_add(context), outputs)?;
+            Some(net.saturating_add(hats(arguments, moved)?))
         }
         Id::DualAffineCoupling => {
             let (h, rest) = (d / 2, d - d / 2);
             let one = |kept: u64, moved: u64| {
-                let outputs = moved.checked_mul(2)?;
-                net(arguments.net(), input, kept.checked_add(context)?, outputs)?
-                    .checked_add(hats(arguments, moved)?)
+                let outputs = moved.saturating_mul(2);
+                let net = net(arguments.net(), input, kept.saturating_add(context), outputs)?;
+                Some(net.saturating_add(hats(arguments, moved)?))
             };
-            one(rest, h)?.checked_add(one(h, rest)?)
+            Some(one(rest, h)?.saturating_add(one(h, rest)?))
         }
         Id::MaskedAutoregressive | Id::InverseAutoregressive => {
-            let outputs = d.checked_mul(each(block)?)?;
-            net(arguments.net(), input, d.checked_add(context)?, outputs)
+            let outputs = d.saturating_mul(each(block)?);
+            net(arguments.net(), input, d.saturating_add(context), outputs)
         }
-        Id::Residual => net(arguments.net(), input, d.checked_add(context)?, d),
-        Id::Ode => net(arguments.net(), input, d.checked_add(context)?.checked_add(1)?, d),
+        Id::Residual => net(arguments.net(), input, d.saturating_add(context), d),
+        Id::Ode => net(arguments.net(), input, d.saturating_add(context).saturating_add(1), d),
         Id::SplineActivation => {
-            let knots = arguments.count("bins").value?.checked_add(1)?;
-            knots.checked_mul(3)?.checked_add(1)?.checked_mul(d)
+            let knots = arguments.count("bins").value?.saturating_add(1);
+            Some(knots.saturating_mul(3).saturating_add(1).saturating_mul(d))
         }
-        Id::Planar => d.checked_mul(2)?.checked_add(1),
-        Id::Radial => d.checked_add(2),
+        Id::Planar => Some(d.saturating_mul(2).saturating_add(1)),
+        Id::Radial => Some(d.saturating_add(2)),
         Id::Sylvester => {
             let rank = arguments.count("rank").value?;
-            let square = rank.checked_mul(rank)?.checked_mul(2)?;
-            rank.checked_mul(d)?.checked_add(square)?.checked_add(rank)
+            let square = rank.saturating_mul(rank).saturating_mul(2);
+            Some(rank.saturating_mul(d).saturating_add(square).saturating_add(rank))
         }
     }
 }
@@ -106,7 +107,7 @@ fn each(block: &Block) -> Option<u64> {
 }
 
 fn spline(arguments: &Arguments) -> Option<u64> {
-    arguments.count("bins").value?.checked_mul(3)?.checked_sub(1)
+    Some(arguments.count("bins").value?.saturating_mul(3).saturating_sub(1))
 }
 
 /// The weights of Mexican-hat scales, beside the net.
@@ -116,7 +117,10 @@ fn hats(arguments: &Arguments, moved: u64) -> Option<u64> {
     }
     let scale = arguments.choice("scale");
     match scale.name {
-        "mexican_hat" => scale.arguments.count("m").value?.checked_mul(moved)?.checked_mul(2),
+        "mexican_hat" => {
+            let hats = scale.arguments.count("m").value?;
+            Some(hats.saturating_mul(moved).saturating_mul(2))
+        }
         _ => Some(0),
     }
 }
@@ -126,8 +130,8 @@ fn net(net: &Net, input: &Shape, inputs: u64, outputs: u64) -> Option<u64> {
     // A normalised weight has a length for each output beside its directions.
     let beside = if arguments.flag("weight_norm") { 2 } else { 1 };
     let layer = |inputs: u64, outputs: u64, kernel: u64| {
-        let weights = kernel.checked_mul(kernel)?.checked_mul(inputs)?.checked_mul(outputs)?;
-        weights.checked_add(outputs.checked_mul(beside)?)
+        let weights = kernel.saturating_mul(kernel).saturating_mul(inputs).saturating_mul(outputs);
+        weights.saturating_add(outputs.saturating_mul(beside))
     };
     match row.id {
         NetId::Mlp | NetId::Made => {
@@ -136,34 +140,35 @@ fn net(net: &Net, input: &Shape, inputs: u64, outputs: u64) -> Option<u64> {
                 widths.push(hidden.value?);
             }
             widths.push(outputs);
-            sum(widths.windows(2).map(|pair| layer(pair[0], pair[1], 1)))
+            Some(sum(widths.windows(2).map(|pair| layer(pair[0], pair[1], 1))))
         }
         NetId::Conv => {
             let kernels = arguments.counts("kernels");
             let hidden = arguments.count("hidden").value?;
             let last = kernels.len().checked_sub(1)?;
-            sum(kernels.iter().enumerate().map(|(index, kernel)| {
+            let layers = kernels.iter().enumerate().map(|(index, kernel)| {
                 let from = if index == 0 { inputs } else { hidden };
                 let to = if index == last { outputs } else { hidden };
-                layer(from, to, kernel.value?)
-            }))
+                Some(layer(from, to, kernel.value?))
+            });
+            layers.collect::<Option<Vec<u64>>>().map(|layers| sum(layers.into_iter()))
         }
         NetId::ResNet => {
             let (blocks, hidden) =
                 (arguments.count("blocks").value?, arguments.count("hidden").value?);
             let kernel = if matches!(input, Shape::Image(_)) { 3 } else { 1 };
-            let mut block = layer(hidden, hidden, kernel)?.checked_mul(2)?;
+            let mut block = layer(hidden, hidden, kernel).saturating_mul(2);
             if arguments.flag("attention") {
                 let between = (hidden / 4).max(1);
-                let gates = layer(hidden, between, 1)?.checked_add(layer(between, hidden, 1)?)?;
-                block = block.checked_add(gates)?;
+                let gates = layer(hidden, between, 1).saturating_add(layer(between, hidden, 1));
+                block = block.saturating_add(gates);
             }
-            let inner = block.checked_mul(blocks);
-            sum([layer(inputs, hidden, 1), inner, layer(hidden, outputs, 1)].into_iter())
+            let inner = block.saturating_mul(blocks);
+            Some(sum([layer(inputs, hidden, 1), inner, layer(hidden, outputs, 1)].into_iter()))
         }
     }
 }
 
-fn sum(mut layers: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    layers.try_fold(0_u64, |sum, layer| sum.checked_add(layer?))
+fn sum(layers: impl Iterator<Item = u64>) -> u64 {
+    layers.fold(0, u64::saturating_add)
 }

@@ -4,8 +4,11 @@
 pub mod device;
 #[cfg(feature = "cuda-emulation")]
 pub mod faulty;
+
+pub mod exploding;
 pub mod misuse;
 pub mod numeric;
+pub mod weights;
 
 use std::collections::BTreeMap;
 

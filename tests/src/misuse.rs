@@ -73,3 +73,39 @@
 //! Halves::<4>::build(&flow_core::Cpu::default(), 0)?;
 //! # Ok::<(), FlowError>(())
 //! ```
+//!
+//! Contexts are rustc's to check: one that is missing, one that the flow does not declare, one of
+//! another size.
+//!
+//! ```compile_fail,E0599
+//! use dfdx::prelude::TensorFrom;
+//! use flow_core::prelude::*;
+//!
+//! flow! { pub struct A: Vector<4> given Vector<2> { actnorm; } }
+//!
+//! let cpu = flow_core::Cpu::default();
+//! let flow = A::<f32>::build(&cpu, 0).unwrap();
+//! let _ = flow.log_prob(cpu.tensor([[0.0; 4]]));
+//! ```
+//!
+//! ```compile_fail,E0271
+//! use dfdx::prelude::TensorFrom;
+//! use flow_core::prelude::*;
+//!
+//! flow! { pub struct A: Vector<4> { actnorm; } }
+//!
+//! let cpu = flow_core::Cpu::default();
+//! let flow = A::<f32>::build(&cpu, 0).unwrap();
+//! let _ = flow.given(cpu.tensor([[0.5, 1.0]]));
+//! ```
+//!
+//! ```compile_fail,E0308
+//! use dfdx::prelude::TensorFrom;
+//! use flow_core::prelude::*;
+//!
+//! flow! { pub struct A: Vector<4> given Vector<2> { actnorm; } }
+//!
+//! let cpu = flow_core::Cpu::default();
+//! let flow = A::<f32>::build(&cpu, 0).unwrap();
+//! let _ = flow.given(cpu.tensor([[0.5, 1.0, 2.0]]));
+//! ```

@@ -34,13 +34,15 @@
 //! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the inverse of a residual
 //! block, and steps of a solver that chooses them as it goes, run until every row has its answer; the
 //! processor looks every few turns. A plan has room for 64 such steps of each row where gradients are
-//! asked for; where one takes more it is made once more, with room for them.
+//! asked for; where one takes more it is made once more, with room for them, whichever way it was asked for:
+//! of plain rows, on dfdx's tape, of tensors on the card, or in a step of a training.
 
 mod flow;
 mod graphs;
 mod guarded;
 mod inverting;
 mod loops;
+mod lowered;
 mod lowering;
 #[cfg(feature = "dfdx-cuda")]
 mod on_card;
@@ -60,5 +62,6 @@ pub use flow_cuda::{
 pub use flow::{DeviceGradients, OnDevice};
 pub use graphs::Graphs;
 pub(crate) use loops::Failure;
-pub use lowering::{Lowering, Steered};
+pub use lowered::Steered;
+pub use lowering::Lowering;
 pub use training::Training;

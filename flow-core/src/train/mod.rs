@@ -11,10 +11,12 @@
 mod batches;
 mod checkpoint;
 mod clip;
+mod divergence;
 mod evaluate;
 mod history;
 mod joint;
 mod learner;
+mod limits;
 mod optimizer;
 mod pieces;
 mod progress;
@@ -25,12 +27,14 @@ mod step;
 mod store;
 mod trainer;
 mod update;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use batches::{Batches, Place, Validated};
 pub use clip::Clip;
+pub use divergence::OnDivergence;
 pub(crate) use evaluate::Running;
 pub use evaluate::{evaluate, Evaluation};
 pub use history::{Ending, Guarded, History, Record, RollBack};
@@ -38,4 +42,4 @@ pub use optimizer::{Adam, AdamW, Adamax, Optimizer, Sgd};
 pub use rows::{IntoRows, Rows};
 pub use schedule::Schedule;
 pub use step::Step;
-pub use trainer::{OnDivergence, Trainer};
+pub use trainer::Trainer;

@@ -1,7 +1,7 @@
 //! The options of a run.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dfdx::nn::tensor_collection::TensorCollection;
@@ -10,9 +10,12 @@ use dfdx::prelude::{Cpu, Device, Gradients, OwnedTape, Rank0, Tensor};
 use super::joint::Joint;
 use super::learner::Likelihood;
 use super::run::train;
-use super::{Adam, Batches, Clip, History, Optimizer, Record, Schedule, Step};
+use super::watch::Watch;
+use super::{Adam, Batches, Clip, History, OnDivergence, Optimizer, Record, Schedule, Step};
 use crate::objective::Objectives;
-use crate::{Architecture, Flow, FlowError, Memory, Result, Rows, Scalar, View};
+#[cfg(doc)]
+use crate::FlowError;
+use crate::{Architecture, Flow, Memory, Result, Rows, Scalar, View};
 
 /// Trains flows by maximum likelihood, and models with flows in them by any loss.
 ///
@@ -55,7 +58,7 @@ pub struct Trainer {
     pub(super) warm_up: u64,
     pub(super) batch_size: usize,
     pub(super) steps: Option<u64>,
-    epochs: Option<u64>,
+    pub(super) epochs: Option<u64>,
     pub(super) clip: Option<Clip>,
     pub(super) average: Option<f64>,
     pub(super) use_average: bool,
@@ -63,44 +66,12 @@ pub struct Trainer {
     pub(super) patience: Option<u64>,
     pub(super) checkpoint: Option<PathBuf>,
     pub(super) checkpoint_every: u64,
-    resume: bool,
+    pub(super) resume: bool,
     pub(super) seed: u64,
     pub(super) on_divergence: OnDivergence,
     pub(super) memory: Memory,
     pub(super) silent: bool,
     pub(super) watch: Option<Watch>,
-}
-
-/// What a run does where a loss or gradient is not finite. The weights are not updated by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub enum OnDivergence {
-    /// Ends with [`FlowError::Diverged`], and leaves the flow with the weights that gave that loss.
-    #[default]
-    Stop,
-    /// Goes back to weights (and moments) of at most 100 steps before, and on from there with the
-    /// next batch and a lower learning rate.
-    RollBack {
-        /// What the learning rate is multiplied by, for the rest of the run.
-        factor: f64,
-        /// Returns after which the run ends as with [`Stop`](Self::Stop).
-        most: u64,
-    },
-}
-
-#[derive(Clone)]
-pub(super) struct Watch(Arc<dyn Fn(&Record) -> ControlFlow<()> + Send + Sync>);
-
-impl Watch {
-    pub(super) fn stops(&self, record: &Record) -> bool {
-        (self.0)(record).is_break()
-    }
-}
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watch")
-    }
 }
 
 impl Default for Trainer {
@@ -409,59 +380,5 @@ impl Trainer {
             let view = View::of_rows(flow, batch, step.of_blocks()).memory(self.memory);
             objectives.loss(&view, batch.x::<A::Event>()?, step, gradients)
         })
-    }
-
-    pub(super) fn passes(&self) -> Option<u64> {
-        self.epochs.or(self.steps.is_none().then_some(10))
-    }
-
-    /// The length of a run, where it is known.
-    pub(super) fn total(&self, per_epoch: Option<u64>) -> Option<u64> {
-        let by_epochs = per_epoch.zip(self.passes()).map(|(batches, n)| batches.saturating_mul(n));
-        match (self.steps, by_epochs) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
-    /// The checkpoint to go on from.
-    pub(super) fn interrupted(&self) -> Option<&Path> {
-        self.checkpoint.as_deref().filter(|path| self.resume && path.exists())
-    }
-
-    pub(super) fn check(&self, total: Option<u64>, held_out: bool) -> Result<()> {
-        self.optimizer.check()?;
-        self.schedule.check(total)?;
-        self.clip.map_or(Ok(()), Clip::check)?;
-        let least_one = [
-            ("the batch size", self.batch_size as u64),
-            ("the steps between checkpoints", self.checkpoint_every),
-            ("the steps between validations", self.validate_every.unwrap_or(1)),
-            ("the patience", self.patience.unwrap_or(1)),
-        ];
-        for (option, value) in least_one {
-            if value == 0 {
-                return Err(FlowError::option(option, 0, "at least 1"));
-            }
-        }
-        if let Some(decay) = self.average.filter(|decay| !(0.0..1.0).contains(decay)) {
-            let expected = "at least 0 and less than 1";
-            return Err(FlowError::option("the decay of the average", decay, expected));
-        }
-        if let OnDivergence::RollBack { factor, .. } = self.on_divergence {
-            if !(factor > 0.0 && factor <= 1.0) {
-                let option = "the factor of a roll-back";
-                return Err(FlowError::option(option, factor, "above 0 and at most 1"));
-            }
-        }
-        if self.patience.is_some() && !held_out {
-            let expected = "held-out rows\nhelp: batches.validated_by(held_out)";
-            return Err(FlowError::option("the data that patience looks at", "none", expected));
-        }
-        if self.resume && self.checkpoint.is_none() {
-            let expected = "a file\nhelp: trainer.checkpoint(path)";
-            return Err(FlowError::option("the checkpoint to resume from", "none", expected));
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What an argument can be.
 
+use crate::syntax::{Value, ValueKind};
+
 pub(crate) struct Argument {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -78,6 +80,23 @@ impl Numbers {
 }
 
 impl Kind {
+    /// Whether a value looks like one of these alone, right or wrong in detail. A number may be anything.
+    pub(crate) fn suits(&self, value: &Value) -> bool {
+        match (self, &value.kind) {
+            (Self::OneOf(variants), ValueKind::Name(call)) => {
+                variants.iter().any(|variant| call.name == variant.name)
+            }
+            (Self::Net, ValueKind::Name(call)) => super::find_net(&call.name.to_string()).is_some(),
+            (Self::Net, ValueKind::Use(_))
+            | (Self::Counts(_), ValueKind::List(_))
+            | (Self::Pair(_), ValueKind::Tuple(_))
+            | (Self::Bool, ValueKind::Bool(_))
+            | (Self::Fraction, ValueKind::Fraction(..))
+            | (Self::Count(_), ValueKind::Constant(_)) => true,
+            _ => false,
+        }
+    }
+
     /// In words, for "takes …".
     pub(crate) fn describe(&self) -> String {
         match self {

@@ -8,7 +8,7 @@ mod nets;
 pub(crate) use arguments::{Argument, Default, Kind, Numbers, Variant};
 pub(crate) use blocks::BLOCKS;
 pub(crate) use facts::{Bound, Facts, LogDet};
-pub(crate) use nets::NETS;
+pub(crate) use nets::{ACTIVATIONS, NETS};
 
 use crate::architecture::Arguments;
 

@@ -6,6 +6,7 @@ mod contracts;
 mod coverage;
 mod names;
 mod nets;
+mod sizes;
 
 pub(crate) use budget::{number, through, Direction};
 
@@ -15,6 +16,7 @@ use crate::report::Report;
 pub(crate) fn check(flow: &Architecture, report: &Report) {
     names::labels(&flow.steps, report);
     nets::nets(flow, report);
+    sizes::sizes(flow, report);
     coverage::coverage(flow, report);
     contracts::contracts(flow, report);
 }

@@ -84,7 +84,8 @@ impl Context<'_> {
         complete
     }
 
-    /// Positional arguments fill, in order, the rows that no name has filled.
+    /// Positional arguments fill, in order, the rows that no name has filled. One that fits another
+    /// row alone stands in the wrong place.
     fn positional<'v>(
         &self,
         call: &Call<'v>,
@@ -92,16 +93,36 @@ impl Context<'_> {
         values: &mut [Option<&'v Value>],
     ) -> Option<()> {
         for argument in call.given.iter().filter(|argument| argument.name.is_none()) {
+            let value = &argument.value;
             let free = (0..rows.len()).find(|&i| rows[i].positional && values[i].is_none());
-            match free {
-                Some(index) => values[index] = Some(&argument.value),
+            let meant = || rows.iter().find(|row| row.kind.suits(value));
+            let (message, help) = match free {
+                Some(index) => match meant().filter(|_| !rows[index].kind.suits(value)) {
+                    Some(row) => {
+                        let (name, found) = (rows[index].name, value.describe());
+                        let message =
+                            format!("`{}` takes its `{name}` here, found {found}", call.name);
+                        (message, misplaced_help(call, rows, row, value))
+                    }
+                    None => {
+                        values[index] = Some(value);
+                        continue;
+                    }
+                },
                 None => {
-                    let message =
-                        format!("`{}` has no place for {}", call.name, argument.value.describe());
-                    self.report.error(argument.value.place, message, surplus_help(call, rows));
-                    return None;
+                    let message = format!("`{}` has no place for {}", call.name, value.describe());
+                    let open = rows.iter().zip(&*values).filter(|(_, value)| value.is_none());
+                    let open: Vec<&Argument> = open.map(|(row, _)| row).collect();
+                    let meant = open.iter().find(|row| row.kind.suits(value));
+                    let help = match meant {
+                        Some(row) => misplaced_help(call, rows, row, value),
+                        None => surplus_help(call, rows, &open),
+                    };
+                    (message, help)
                 }
-            }
+            };
+            self.report.error(value.place, message, help);
+            return None;
         }
         Some(())
     }
@@ -290,6 +311,7 @@ impl Context<'_> {
                 self.ordered("sigmoid", low, high, place).is_some()
             }
             "spline_activation" => self.starts_within(arguments),
+            "spline" | "spline_coupling" => self.room_for_bins(arguments),
             _ => true,
         }
     }
@@ -308,6 +330,17 @@ impl Context<'_> {
         let message = format!("`beta` of {beta} is not between the `slopes` {low} and {high}");
         let help = "the spline starts as the line of slope `beta`: move it or the limits";
         self.report.error(given.place, message, help);
+        false
+    }
+
+    /// Each bin of a coupling's spline takes a thousandth of the whole at least.
+    fn room_for_bins(&self, arguments: &Arguments) -> bool {
+        let bins = arguments.count("bins");
+        if bins.value.is_none_or(|bins| bins < 1000) {
+            return true;
+        }
+        let message = format!("a spline of {bins} bins");
+        self.report.error(bins.place, message, "a spline has at most 999 bins; 8 are usual");
         false
     }
 
@@ -332,12 +365,31 @@ fn is_constant(call: &syntax::Call) -> bool {
     call.arguments.is_empty() && call.name.to_string().starts_with(|c: char| c.is_uppercase())
 }
 
-fn surplus_help(call: &Call<'_>, rows: &[Argument]) -> String {
-    let known: Vec<&str> = rows.iter().map(|row| row.name).collect();
-    if known.is_empty() {
-        return format!("`{}` takes no arguments", call.name);
+/// Of a value that no argument is left for by its place; `open` are those that have none yet.
+fn surplus_help(call: &Call<'_>, rows: &[Argument], open: &[&Argument]) -> String {
+    let names = |rows: &[&Argument]| {
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        list(&names, "and")
+    };
+    match (rows, open) {
+        ([], _) => format!("`{}` takes no arguments", call.name),
+        (_, []) => format!("leave it out: all arguments of `{}` are given", call.name),
+        (_, [one]) => format!("leave it out; `{}` can also be given its `{}`", call.name, one.name),
+        _ => format!("name the one you mean: {} are not given yet", names(open)),
     }
-    format!("its arguments are {}; name the one you mean", list(&known, "and"))
+}
+
+/// Of a value that belongs to another row than its place says.
+fn misplaced_help(call: &Call<'_>, rows: &[Argument], row: &Argument, value: &Value) -> String {
+    if !row.positional {
+        let written = match &value.kind {
+            ValueKind::Name(inner) if !inner.arguments.is_empty() => format!("{}(…)", inner.name),
+            _ => value.describe().replace('`', ""),
+        };
+        return format!("name it: `{} = {written}`", row.name);
+    }
+    let order: Vec<&str> = rows.iter().filter(|row| row.positional).map(|row| row.name).collect();
+    format!("that is its `{}`: the order is `{}({})`", row.name, call.name, order.join(", "))
 }
 
 fn missing_help(row: &Argument) -> String {

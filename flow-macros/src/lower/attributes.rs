@@ -1,12 +1,13 @@
 //! `#[require(…)]`, `#[base(…)]`, `#[flow(…)]`; everything else passes through.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{quote, ToTokens};
 use syn::{Attribute, Ident, Meta};
 
 use super::{arguments, header};
 use crate::architecture::{Attributes, Base, Contract, ContractKind};
 use crate::catalog::{Argument, Kind, Variant};
+use crate::dim::readable;
 use crate::parse;
 use crate::report::{list, nearest, suggest, Place, Report};
 use crate::syntax::{self, Flow, ValueKind};
@@ -88,7 +89,11 @@ fn list_of<'a>(attribute: &'a Attribute, help: &str, report: &Report) -> Option<
         Meta::List(list) if !list.tokens.is_empty() => Some(list),
         _ => {
             let name = attribute.path().to_token_stream();
-            report.error(Place::of(attribute), format!("`#[{name}]` says nothing"), help);
+            let message = match &attribute.meta {
+                Meta::NameValue(_) => format!("`#[{name} = …]` is no list: write `#[{name}(…)]`"),
+                _ => format!("`#[{name}]` says nothing"),
+            };
+            report.error(Place::of(attribute), message, help);
             None
         }
     }
@@ -119,7 +124,7 @@ fn split(tokens: &TokenStream) -> Vec<TokenStream> {
     let mut parts = vec![TokenStream::new()];
     for token in tokens.clone() {
         match token {
-            proc_macro2::TokenTree::Punct(mark) if mark.as_char() == ',' => {
+            TokenTree::Punct(mark) if mark.as_char() == ',' => {
                 parts.push(TokenStream::new());
             }
             token => parts.last_mut().expect("never empty").extend([token]),
@@ -135,7 +140,7 @@ fn contract(tokens: TokenStream) -> Result<Contract, crate::report::Problem> {
     let mut tokens = tokens.into_iter();
     let names = CONTRACTS.map(ContractKind::name);
     let name = match tokens.next() {
-        Some(proc_macro2::TokenTree::Ident(name)) => name,
+        Some(TokenTree::Ident(name)) => name,
         _ => {
             let help = format!("the contracts are {}", list(&names, "and"));
             return Err(Problem::new(place, "not a contract", help));
@@ -150,6 +155,14 @@ fn contract(tokens: TokenStream) -> Result<Contract, crate::report::Problem> {
     let kind = match kind {
         ContractKind::Lipschitz { .. } => lipschitz(&rest, place)?,
         _ if rest.is_empty() => kind,
+        _ if !matches!(rest.clone().into_iter().next(), Some(TokenTree::Group(_))) => {
+            let message = format!("expected `,` after `{found}`");
+            return Err(Problem::new(
+                Place::of(&rest),
+                message,
+                "contracts are separated by commas",
+            ));
+        }
         _ => {
             let message = format!("`{found}` takes no arguments");
             return Err(Problem::new(Place::of(&rest), message, format!("write `{found}`")));
@@ -163,7 +176,7 @@ fn lipschitz(tokens: &TokenStream, place: Place) -> Result<ContractKind, crate::
     use crate::report::Problem;
     const HELP: &str = "write `lipschitz(forward <= 10, inverse <= 10)`, or one of the two";
     let group = match tokens.clone().into_iter().next() {
-        Some(proc_macro2::TokenTree::Group(group)) if !group.stream().is_empty() => group,
+        Some(TokenTree::Group(group)) if !group.stream().is_empty() => group,
         _ => return Err(Problem::new(place, "`lipschitz` without a budget", HELP)),
     };
     let (mut forward, mut inverse) = (None, None);
@@ -201,16 +214,20 @@ impl syn::parse::Parse for Budget {
     fn parse(input: syn::parse::ParseStream<'_>) -> syn::Result<Self> {
         let name = input.parse()?;
         input.parse::<syn::Token![<=]>()?;
-        let literal: syn::Lit = input.parse()?;
-        let value = match &literal {
-            syn::Lit::Int(number) => number.base10_parse::<f64>().ok(),
-            syn::Lit::Float(number) => number.base10_parse::<f64>().ok(),
+        let found: syn::Expr = input.parse()?;
+        let value = match &found {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(number), .. }) => {
+                number.base10_parse::<f64>().ok()
+            }
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Float(number), .. }) => {
+                number.base10_parse::<f64>().ok()
+            }
             _ => None,
         };
         let value = value.filter(|value| value.is_finite() && *value > 0.0).ok_or_else(|| {
             crate::report::Problem::new(
-                literal.span(),
-                format!("a budget cannot be `{}`", literal.to_token_stream()),
+                Place::of(&found),
+                format!("a budget cannot be `{}`", readable(&found.to_token_stream())),
                 "a budget is a number above 0, written out",
             )
         });

@@ -5,12 +5,9 @@ use syn::Ident;
 
 use super::attributes;
 use crate::architecture::{Context, Header, Shape};
-use crate::dim::{evaluate, Dim};
+use crate::dim::{evaluate, Dim, MOST};
 use crate::report::{suggest, Place, Report};
 use crate::syntax::{self, DimValue, Flow};
-
-/// Counts and elements beyond this are slips: no tensor of that size fits a machine.
-const MOST: u64 = u32::MAX as u64;
 
 pub(super) fn header(flow: &Flow, parameters: &[Ident], report: &Report) -> Header {
     let attributes = attributes::attributes(flow, parameters, report);

@@ -153,6 +153,11 @@ impl Lower<'_> {
 
 /// Names from the literature that are written otherwise here, or are no blocks.
 fn block_help(name: &str) -> String {
+    // `ActNorm` as a type would be written, `act_norm`.
+    let plain = |name: &str| name.replace('_', "").to_lowercase();
+    if let Some(meant) = catalog::names().into_iter().find(|known| plain(known) == plain(name)) {
+        return format!("did you mean `{meant}`?");
+    }
     let known = match name {
         "dequantize" | "dequantise" | "pad" | "slice" => {
             return format!("`{name}` is no bijection: apply it to the data in front of the flow")
@@ -160,6 +165,11 @@ fn block_help(name: &str) -> String {
         "batch_norm" | "batchnorm" | "norm" => "`actnorm`",
         "maf" => "`masked_autoregressive(affine, net = made([512, 512], relu))`",
         "iaf" => "`inverse_autoregressive(affine, net = made([512, 512], relu))`",
+        "real_nvp" | "realnvp" => "`affine_coupling`",
+        "nice" => "`additive_coupling`",
+        "lu" | "orthogonal" | "dense" | "svd" | "householder" => {
+            return format!("`{name}` is a form of a matrix: write `linear({name})`")
+        }
         "reverse" => "`permute(reverse)`",
         "shuffle" => "`permute(shuffle(1))`, with a seed",
         "roll" => "`permute(roll(1))`",
@@ -167,6 +177,11 @@ fn block_help(name: &str) -> String {
         "mlp" | "conv" | "resnet" | "made" => {
             return format!(
                 "`{name}` is a net: it goes into a block, as in `affine_coupling(net = {name}(…))`"
+            )
+        }
+        _ if catalog::ACTIVATIONS.iter().any(|activation| activation.name == name) => {
+            return format!(
+                "`{name}` is an activation: it goes into a net, as in `mlp([128, 128], {name})`"
             )
         }
         _ if name.starts_with(|c: char| c.is_uppercase()) => {

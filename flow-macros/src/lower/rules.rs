@@ -34,6 +34,7 @@ pub(super) fn shape(placer: &mut Placer<'_>, block: &Block, input: &Shape) -> Op
         (Id::Flatten, _) => input.elements().map(Shape::Vector),
         _ => {
             splits(placer, block, input)?;
+            rank(placer, block, input)?;
             Some(input.clone())
         }
     }
@@ -149,6 +150,28 @@ fn splits(placer: &mut Placer<'_>, block: &Block, input: &Shape) -> Option<()> {
         Some(_) => Some(()),
         None => {
             placer.at_least(&parted, 2, format!("`{name}` has nothing to split in one feature"));
+            Some(())
+        }
+    }
+}
+
+/// A Sylvester flow has orthogonal directions, of which there are as many as features.
+fn rank(placer: &mut Placer<'_>, block: &Block, input: &Shape) -> Option<()> {
+    if block.row.id != Id::Sylvester {
+        return Some(());
+    }
+    let (rank, features) = (block.arguments.count("rank"), input.features()?);
+    let message = format!("`sylvester` of rank {rank} on {input}");
+    match (rank.value, features.value) {
+        (Some(known), Some(most)) if known > most => {
+            let help = format!("the rank is at most the number of features, {most}");
+            placer.report.error(rank.place, message, help);
+            None
+        }
+        (Some(_), Some(_)) => Some(()),
+        _ => {
+            let generic = rank.generic || features.generic;
+            placer.assert(quote!((#rank) <= (#features)), message, generic, rank.place);
             Some(())
         }
     }

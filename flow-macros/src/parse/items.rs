@@ -1,6 +1,7 @@
 //! The items between the braces.
 
 use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::buffer::Cursor;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
@@ -9,6 +10,7 @@ use syn::{token, Ident, Lifetime, Path, Token};
 use super::{
     between, braces, drain, explain, found, header, parentheses, problem, skip, values, Parse,
 };
+use crate::dim::readable;
 use crate::report::{Place, Problem, Report};
 use crate::syntax::{Call, Item, ItemKind, UseBlock};
 
@@ -17,6 +19,8 @@ const DEEPEST: usize = 8;
 
 const CALL: &str = "arguments stand in parentheses";
 const BODY: &str = "items stand in braces";
+const AN_ITEM: &str =
+    "an item is a block such as `actnorm;`, `repeat 4 { … }`, `multiscale 3 { … }` or `use Path;`";
 
 pub(super) fn items(input: ParseStream<'_>, report: &Report, depth: usize) -> Vec<Item> {
     let mut items = Vec::new();
@@ -69,19 +73,33 @@ fn item(input: ParseStream<'_>, report: &Report, depth: usize) -> Parse<Item> {
         ItemKind::Use(use_block(input, report)?)
     } else {
         let Ok(name) = input.call(Ident::parse_any) else {
-            return problem(
-                input,
-                format!("expected an item, found {}", found(input)),
-                "an item is a block such as `actnorm;`, `repeat 4 { … }`, `multiscale 3 { … }` or `use Path;`",
-            );
+            return problem(input, format!("expected an item, found {}", found(input)), AN_ITEM);
         };
         match name.to_string().as_str() {
             "repeat" => repeat(input, name, report, depth)?,
             "multiscale" => multiscale(input, name, report, depth)?,
+            word if is_keyword(&name) => return Err(keyword(&name, word)),
+            word if input.peek(Token![:]) => {
+                let message = format!("a label without its `'`: `{word}:`");
+                return Err(Problem::new(&name, message, format!("write `'{word}: …`")));
+            }
             _ => ItemKind::Block(block(input, start, name, report)?),
         }
     };
     Ok(Item { label, kind })
+}
+
+/// A word that names nothing in Rust, and so no block.
+fn is_keyword(word: &Ident) -> bool {
+    syn::parse2::<Ident>(word.into_token_stream()).is_err()
+}
+
+fn keyword(place: &Ident, word: &str) -> Problem {
+    let help = match word {
+        "for" | "while" | "loop" => "items are repeated by `repeat 4 { … }`",
+        _ => AN_ITEM,
+    };
+    Problem::new(place, format!("expected an item, found `{word}`"), help)
 }
 
 fn label(input: ParseStream<'_>) -> Parse<Option<Ident>> {
@@ -104,6 +122,10 @@ fn block(input: ParseStream<'_>, start: Cursor<'_>, name: Ident, report: &Report
         let (span, content) = parentheses(input).map_err(explain(CALL))?;
         call.place = call.place.to(span.close());
         call.arguments = values::arguments(&content)?;
+    } else if input.peek(token::Bracket) {
+        let name = &call.name;
+        let message = format!("expected `(` after `{name}`, found `[`");
+        return problem(input, message, format!("arguments stand in parentheses: `{name}(…)`"));
     } else if input.peek(token::Brace) {
         return problem(
             input,
@@ -129,7 +151,7 @@ fn semicolon(input: ParseStream<'_>, name: &str, item: Place, report: &Report) {
         format!("expected `;` after `{name}`, found {}", found(input))
     };
     report.error(place, message, "every block ends with `;`");
-    if !input.is_empty() && !input.peek(Ident::peek_any) && !input.peek(Lifetime) {
+    if !input.peek(Ident) && !input.peek(Token![use]) && !input.peek(Lifetime) {
         recover(input);
     }
 }
@@ -155,7 +177,8 @@ fn use_block(input: ParseStream<'_>, report: &Report) -> Parse<UseBlock> {
         event = Some(header::event(input)?);
     }
     let text = between(start, input.cursor());
-    semicolon(input, "use", Place::from(keyword.span), report);
+    let place = Place::from(keyword.span).to(Place::of(&path));
+    semicolon(input, &format!("use {}", readable(&path.to_token_stream())), place, report);
     Ok(UseBlock { path, arguments, event, text })
 }
 
@@ -174,6 +197,10 @@ fn repeat(
         skip(input);
         return Ok(ItemKind::Repeat { count: one(&keyword), keyword, items: Vec::new() });
     }
+    if input.peek(token::Paren) || input.peek(Token![=]) {
+        let message = format!("expected a count, found {}", found(input));
+        return problem(input, message, "a count stands by itself: `repeat 4 { … }`");
+    }
     let count = values::dim(input, "a count")?;
     let items = body(input, "repeat", report, depth)?;
     Ok(ItemKind::Repeat { keyword, count, items })
@@ -191,7 +218,10 @@ fn multiscale(
     depth: usize,
 ) -> Parse<ItemKind> {
     if input.peek(token::Brace) || input.peek(token::Paren) {
-        let help = "write `multiscale 3 { … }`: three levels";
+        let help = match input.peek(token::Paren) {
+            true => "it comes first: `multiscale 3 (keep = 1/2) { … }`",
+            false => "write `multiscale 3 { … }`: three levels",
+        };
         return Err(Problem::new(&keyword, "`multiscale` without its number of levels", help));
     }
     let levels = values::dim(input, "a number of levels")?;

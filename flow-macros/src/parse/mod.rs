@@ -29,7 +29,8 @@ pub(crate) fn flows(tokens: TokenStream) -> Vec<Parsed> {
     let all = |input: ParseStream<'_>| {
         while !input.is_empty() {
             let report = Report::new();
-            flows.push(Parsed { flow: header::flow(input, &report), report });
+            let flow = header::flow(input, &report).filter(|flow| is_new(flow, &flows, &report));
+            flows.push(Parsed { flow, report });
         }
         Ok(())
     };
@@ -42,6 +43,18 @@ pub(crate) fn flows(tokens: TokenStream) -> Vec<Parsed> {
         }
     }
     flows
+}
+
+/// A flow is a type of its name. Two may share one where they are compiled on conditions.
+fn is_new(flow: &Flow, before: &[Parsed], report: &Report) -> bool {
+    let always = |flow: &Flow| !flow.attributes.iter().any(|given| given.path().is_ident("cfg"));
+    let mut others = before.iter().filter_map(|parsed| parsed.flow.as_ref());
+    let new = !others.any(|other| other.name == flow.name && always(other) && always(flow));
+    if !new {
+        let message = format!("a second flow `{}`", flow.name);
+        report.error(&flow.name, message, "give one of them another name");
+    }
+    new
 }
 
 /// A parse error that says what to write.

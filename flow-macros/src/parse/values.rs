@@ -90,19 +90,37 @@ fn separated<T>(
         list.push(one(content)?);
         if content.peek(Token![,]) {
             skip(content);
+            if content.peek(Token![,]) {
+                return problem(content, "a second `,`", "leave one of them out");
+            }
         } else if !content.is_empty() {
             let message = format!("expected `,`, found {}", found(content));
-            return problem(content, message, "arguments are separated by commas");
+            return problem(content, message, after_a_value(content));
         }
     }
     Ok(list)
 }
 
+/// What was meant by a token that cannot follow a value.
+fn after_a_value(content: ParseStream<'_>) -> &'static str {
+    if content.peek(Token![:]) && !content.peek(Token![::]) {
+        "an argument is named with `=`, as in `net = mlp([128, 128], swish)`"
+    } else if content.peek(token::Bracket) {
+        "arguments stand in parentheses, as in `mlp([128, 128], swish)`"
+    } else {
+        "arguments are separated by commas"
+    }
+}
+
 fn argument(input: ParseStream<'_>) -> Parse<Argument> {
     let mut name = None;
     if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
-        name = Some(input.call(Ident::parse_any).expect("an identifier was seen"));
+        let seen = input.call(Ident::parse_any).expect("an identifier was seen");
         skip(input);
+        if input.peek(Token![=]) {
+            return problem(input, "a second `=`", format!("write `{seen} = …`"));
+        }
+        name = Some(seen);
     }
     Ok(Argument { name, value: value(input)? })
 }

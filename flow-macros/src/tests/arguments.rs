@@ -27,7 +27,7 @@ fn names() {
     case(
         "struct A: Vector<4> { linear(lu, «3»); }",
         "`linear` has no place for `3`",
-        "its arguments are `form`; name the one you mean",
+        "leave it out: all arguments of `linear` are given",
     );
     case(
         "struct A: Vector<4> { affine_coupling(net = mlp([8], relu), «net» = mlp([8], relu)); }",

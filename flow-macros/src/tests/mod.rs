@@ -10,6 +10,7 @@ mod emission;
 mod grammar;
 mod mutation;
 mod shapes;
+mod slips;
 
 use std::str::FromStr;
 

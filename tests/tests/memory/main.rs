@@ -2,9 +2,10 @@
 //! exploded.
 
 use dfdx::prelude::{Backward, Const, Cpu, MeanTo, SumTo, TensorFromVec, Trace};
-use flow_core::memory::{Explosion, Guard, GuardReport, Policy};
+use flow_core::memory::{Guard, GuardReport, Policy};
 use flow_core::prelude::*;
 use flow_core::stability::{gradient_angle, Angle};
+use flow_tests::exploding::{check_report, exploding, Curved, Wide};
 use flow_tests::{numeric, Conditioned, Direction, Free, Slopes, Subject};
 
 mod runs;
@@ -48,14 +49,6 @@ flow! {
         }
     }
 
-    /// Scales that can be as small as the weights make them.
-    struct Wide: Vector<12> {
-        'steps: repeat 20 {
-            affine_coupling(keep = first, scale = sigmoid(0.0, 1.0), net = mlp([8], tanh));
-            affine_coupling(keep = second, scale = sigmoid(0.0, 1.0), net = mlp([8], tanh));
-        }
-    }
-
     /// Each block loses a digit or less, all together more than there are.
     struct Lossy<const D: usize>: Vector<D> {
         repeat 24 {
@@ -63,11 +56,6 @@ flow! {
             affine_coupling(keep = even, scale = sigmoid(0.0, 1.0), net = mlp([8], relu));
             affine_coupling(keep = odd, scale = sigmoid(0.0, 1.0), net = mlp([8], relu));
         }
-    }
-
-    struct Curved: Vector<2> {
-        affine_coupling(keep = first, net = mlp([8], tanh));
-        'curve: ode(net = mlp([8], tanh), solver = rk4(4));
     }
 }
 
@@ -95,12 +83,12 @@ fn flat<E: Scalar>(slopes: Slopes<E>) -> Vec<f64> {
     all.map(Scalar::as_f64).collect()
 }
 
-/// Weights a little away from where they start.
-fn moved<S: Subject<E>, E: Scalar>(mut subject: S) -> S {
+/// Weights away from where they start by normal numbers of a size.
+fn moved<S: Subject<E>, E: Scalar>(mut subject: S, size: f64) -> S {
     subject.initialize(&normal(50 * S::SIZE, 5), &normal(50 * S::CONTEXT, 6));
     for (i, (name, mut values)) in subject.flow().parameters().into_iter().enumerate() {
         let by = normal::<E>(values.len(), 10 + i as u64);
-        values.iter_mut().zip(by).for_each(|(v, by)| *v += E::of(0.15) * by);
+        values.iter_mut().zip(by).for_each(|(v, by)| *v += E::of(size) * by);
         subject.set(&name, &values);
     }
     subject
@@ -113,7 +101,7 @@ fn modes_agree<S: Subject<E>, E: Scalar>(
     report: impl Fn(&S) -> Option<GuardReport>,
     within: f64,
 ) {
-    let subject = moved(subject);
+    let subject = moved(subject, 0.15);
     for rows in [1, 37] {
         for direction in [Direction::Forward, Direction::Inverse] {
             let by = |memory| flat(slopes(&subject, memory, direction, rows));
@@ -162,25 +150,6 @@ agree! {
     modes_agree_under_a_context: Conditioned::<_, _, 3>, of Posterior;
 }
 
-/// A flow whose scales are so small that single precision loses most digits at each of some blocks.
-fn exploding<E: Scalar>() -> Wide<E> {
-    let mut flow = Wide::<E>::build(&Cpu::default(), 1).expect("a flow");
-    let start: Vec<(String, Vec<E>)> =
-        flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
-    for (i, (name, mut values)) in start.into_iter().enumerate() {
-        let by = normal::<E>(values.len(), 10 + i as u64);
-        values.iter_mut().zip(by).for_each(|(v, by)| *v += E::of(0.15) * by);
-        flow.set(&name, &values).expect("a name");
-    }
-    for (step, by) in [(3, -7.0), (4, -9.0), (15, -10.0)] {
-        let name = format!("steps.{step}.1.net.1.bias");
-        // A feature's entries are s, then t.
-        let bias: Vec<E> = (0..12).map(|i| E::of([by, 1.0][i % 2])).collect();
-        flow.set(&name, &bias).expect("a name");
-    }
-    flow
-}
-
 fn batch<E: Scalar>(rows: usize) -> Rows<E> {
     Rows::new(normal(rows * 12, 7), 12).expect("finite rows")
 }
@@ -200,19 +169,7 @@ fn a_guard_finds_what_single_precision_has_lost() {
     assert!(angles.guarded.error < 1e-3, "{:?}", angles.guarded);
     assert!(is_off(angles.unguarded, 0.1), "{:?}", angles.unguarded);
     let report = angles.report;
-    assert_eq!(report.blocks, 40);
-    for Explosion { block, samples, recomputed, copy, error, sample } in &report.explosions {
-        // Copies stand at every seventh of forty blocks.
-        let number = |path: &str| -> usize {
-            let parts: Vec<usize> = path.split('.').skip(1).map(|p| p.parse().unwrap()).collect();
-            2 * parts[0] + parts[1]
-        };
-        assert_eq!(number(copy) % 7, 0, "{copy}");
-        assert_eq!(number(block) + 1 - number(copy), *recomputed);
-        assert!((1..=100).contains(samples) && *error > 1e-5 && *sample < 100);
-    }
-    let first = &report.explosions[0];
-    assert!(first.block.starts_with("steps.15"), "{report}");
+    check_report(&report, 100);
     assert!(report.to_string().starts_with("inverse exploded at steps.15."), "{report}");
 
     // Double precision has digits enough.
@@ -222,15 +179,9 @@ fn a_guard_finds_what_single_precision_has_lost() {
 
 /// What came back within the threshold is put right wherever the input itself was kept, so that no
 /// error adds up: in the plane at every block, else at the copies.
-fn puts_right<const D: usize>(size: f32) {
-    let mut flow = Lossy::<D, f32>::build(&Cpu::default(), 1).expect("a flow");
-    let start: Vec<(String, Vec<f32>)> =
-        flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
-    for (i, (name, mut values)) in start.into_iter().enumerate() {
-        let by = normal::<f32>(values.len(), 10 + i as u64);
-        values.iter_mut().zip(by).for_each(|(v, by)| *v += size * by);
-        flow.set(&name, &values).expect("a name");
-    }
+fn puts_right<const D: usize>(size: f64) {
+    let flow = Lossy::<D, f32>::build(&Cpu::default(), 1).expect("a flow");
+    let Free(flow) = moved(Free((*flow).clone()), size);
     let rows = Rows::new(normal(100 * D, 7), D).expect("finite rows");
     let angles = gradient_angle(&flow, &rows).unwrap();
     assert!(angles.report.held(), "{}", angles.report);

@@ -3,18 +3,16 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use dfdx::prelude::{Cpu, MeanTo, Trace};
+use dfdx::prelude::{MeanTo, Trace};
 use flow_core::memory::{Guard, Policy};
 use flow_core::objective::{Likelihood, Objectives};
 use flow_core::prelude::*;
 use flow_core::train::{Guarded, Record};
-use flow_core::{Architecture, Result};
+use flow_core::Result;
+use flow_tests::exploding::{exploding, Wide};
+use flow_tests::weights;
 
-use super::{batch, exploding, Wide};
-
-fn weights<A: Architecture<E>, E: Scalar>(flow: &Flow<A, E, Cpu>) -> Vec<E> {
-    flow.parameters().flat_map(|p| p.values.to_vec()).collect()
-}
+use super::batch;
 
 fn file(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("flow-memory-{name}-{}", std::process::id()))
@@ -56,9 +54,9 @@ fn a_run_resumes_in_every_mode() {
         trainer().checkpoint(&path).watch(stop_at_five).fit(&mut start(), &rows).unwrap();
         let mut resumed = start();
         let again = trainer().checkpoint(&path).resume().fit(&mut resumed, &rows).unwrap();
-        assert!(weights(&resumed) == weights(&whole), "{memory:?}");
+        assert!(weights::all(&resumed) == weights::all(&whole), "{memory:?}");
         assert_eq!(again.guard, history.guard, "{memory:?}");
-        ends.push((weights(&whole), history.guard));
+        ends.push((weights::all(&whole), history.guard));
         std::fs::remove_file(&path).unwrap();
     }
     assert_eq!(ends[0].0, ends[1].0);
@@ -129,11 +127,11 @@ fn resumes<M>(
 
 #[test]
 fn a_run_by_a_loss_of_ones_own_is_guarded_and_resumes() {
-    let both = |(a, b): &Pair| [weights(a), weights(b)].concat();
+    let both = |(a, b): &Pair| [weights::all(a), weights::all(b)].concat();
     resumes("pair", pair, both, fit_pair);
 }
 
 #[test]
 fn a_run_by_objectives_is_guarded_and_resumes() {
-    resumes("objectives", exploding::<f32>, |flow| weights(flow), fit_objectives);
+    resumes("objectives", exploding::<f32>, |flow| weights::all(flow), fit_objectives);
 }

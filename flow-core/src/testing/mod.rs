@@ -1,89 +1,15 @@
 //! The laws of a single block, for unit tests beside it.
 
-use crate::engine::{Builder, Direction, Machine};
-use crate::{Architecture, Block, Facts, Memory, Noise, Pass, Result, Setup, State, Unconditional};
-use crate::{Item, LogDet, Values, Vector};
-
-#[path = "testing_boxes.rs"]
 mod boxes;
+mod gradients;
+mod single;
+
+use crate::engine::{Direction, Machine};
+use crate::{Architecture, Block, LogDet, Memory, Noise};
 
 use boxes::mean_values;
-
-/// Makes the block under test; a plain function so that a type can carry it.
-pub(crate) trait Make<const D: usize, const C: usize>: Send + Sync + 'static {
-    type Block: Block<f64>;
-    fn make(builder: &mut Builder<f64>) -> Result<Self::Block>;
-}
-
-/// A flow of one block.
-pub(crate) struct Single<M: Make<D, C>, const D: usize, const C: usize>(pub(crate) M::Block);
-
-/// The flow of the block under test, as it starts.
-pub(crate) fn single<M: Make<D, C>, const D: usize, const C: usize>(
-) -> Machine<Single<M, D, C>, f64>
-where
-    (): Given<C>,
-{
-    Machine::build(3).unwrap()
-}
-
-impl<M: Make<D, C>, const D: usize, const C: usize> Block<f64> for Single<M, D, C> {
-    const COMPOSITE: bool = true;
-    fn forward(&self, pass: &mut Pass<'_, f64>, x: &mut [f64], l: &mut [f64]) -> Result<()> {
-        pass.forward(&self.0, x, l)
-    }
-    fn inverse(&self, pass: &mut Pass<'_, f64>, z: &mut [f64], l: &mut [f64]) -> Result<()> {
-        pass.inverse(&self.0, z, l)
-    }
-    fn forward_vjp(&self, pass: &mut Pass<'_, f64>, g: &mut [f64], l: &[f64]) -> Result<()> {
-        pass.forward_vjp(&self.0, g, l)
-    }
-    fn inverse_vjp(&self, pass: &mut Pass<'_, f64>, g: &mut [f64], l: &[f64]) -> Result<()> {
-        pass.inverse_vjp(&self.0, g, l)
-    }
-    fn prepare(&self, values: &Values<f64>, derived: &mut [f64]) -> Result<()> {
-        self.0.prepare(values, derived)
-    }
-    fn finish(&self, state: &State<f64>, from: &[f64], gradient: &mut [f64]) -> Result<()> {
-        self.0.finish(state, from, gradient)
-    }
-    fn initialize(&self, setup: &mut Setup<'_, f64>, x: &mut [f64]) -> Result<()> {
-        setup.initialize(&self.0, x)
-    }
-    fn project(&self, values: &mut Values<f64>) {
-        self.0.project(values);
-    }
-    fn facts(&self) -> Facts {
-        self.0.facts()
-    }
-}
-
-impl<M: Make<D, C>, const D: usize, const C: usize> Architecture<f64> for Single<M, D, C>
-where
-    (): Given<C>,
-{
-    type Event = Vector<D>;
-    type Latent = Vector<D>;
-    type Context = <() as Given<C>>::Context;
-    type Base = crate::base::Normal;
-    type Double = Self;
-    const NAME: &'static str = "Single";
-    const ITEMS: &'static [Item] = &[];
-    fn new(builder: &mut Builder<f64>) -> Result<Self> {
-        builder.block("0", M::make).map(Self)
-    }
-}
-
-/// The context type of a width.
-pub(crate) trait Given<const C: usize> {
-    type Context: crate::Context;
-}
-impl Given<0> for () {
-    type Context = Unconditional;
-}
-impl Given<2> for () {
-    type Context = Vector<2>;
-}
+use gradients::gradients;
+pub(crate) use single::{single, Given, Make, Single};
 
 /// Round trip, log-determinants against numeric Jacobians, and all gradients of both directions
 /// against central differences, with parameters jittered away from their start.
@@ -247,105 +173,6 @@ fn log_det<A: Architecture<f64>>(
     }
 }
 
-fn gradients<A: Architecture<f64>>(
-    machine: &mut Machine<A, f64>,
-    direction: Direction,
-    memory: Memory,
-    x: &[f64],
-    context: &[f64],
-    d: usize,
-) {
-    let rows = x.len() / d;
-    let mut cotangent = vec![0.0; x.len()];
-    Noise::seed(8).fill_normal(0, &mut cotangent);
-    let mut by_number = vec![0.0; rows];
-    Noise::seed(9).fill_normal(0, &mut by_number);
-    let loss = |machine: &Machine<A, f64>, x: &[f64], context: &[f64]| -> f64 {
-        let (y, numbers) = apply(machine, direction, x, context);
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        dot(&y, &cotangent) + dot(&numbers, &by_number)
-    };
-    let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
-    let mut by_x = cotangent.clone();
-    let totals = machine.vjp(direction, kept.unwrap(), &mut by_x, &by_number, context).unwrap();
-
-    // To the bit the same where nobody asks for gradients of parameters.
-    let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
-    let mut alone = cotangent.clone();
-    machine.vjp_by_input(direction, kept.unwrap(), &mut alone, &by_number, context).unwrap();
-    let bits = |by: &[f64]| by.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(&alone), bits(&by_x), "{direction:?}, {memory:?}: by the input alone");
-
-    if memory.guard().is_none() {
-        jacobians(machine, direction, memory, x, context, &cotangent);
-    }
-
-    // A second, shorter step where the first disagrees: it may have crossed a kink, such as that of
-    // a spline's log-slope at a knot.
-    let close = |what: &str, i: usize, got: f64, at: &mut dyn FnMut(f64) -> f64| {
-        let [long, short] = [1e-5, 1e-7].map(|step| (at(step) - at(-step)) / (2.0 * step));
-        assert!(
-            [long, short].iter().any(|want| (got - want).abs() < 2e-6 * (1.0 + want.abs())),
-            "{direction:?}, {memory:?}: gradient by {what}[{i}] is {got}, numerically {long} or {short}"
-        );
-    };
-    let some = |len: usize| (0..len).step_by(len.div_ceil(25).max(1));
-    for i in some(x.len()) {
-        close("x", i, by_x[i], &mut |by| {
-            let mut moved = x.to_vec();
-            moved[i] += by;
-            loss(machine, &moved, context)
-        });
-    }
-    for i in some(context.len()) {
-        close("context", i, totals.context[i], &mut |by| {
-            let mut moved = context.to_vec();
-            moved[i] += by;
-            loss(machine, x, &moved)
-        });
-    }
-    for i in some(totals.parameters.len()) {
-        close("parameters", i, totals.parameters[i], &mut |by| {
-            let mut moved = machine.clone();
-            moved.step(|parameters| parameters[i] += by).unwrap();
-            loss(&moved, x, context)
-        });
-    }
-}
-
-/// Jacobians from one pass hold the products of passes of their own.
-fn jacobians<A: Architecture<f64>>(
-    machine: &Machine<A, f64>,
-    direction: Direction,
-    memory: Memory,
-    x: &[f64],
-    context: &[f64],
-    cotangent: &[f64],
-) {
-    let d = <A::Event as crate::Event>::SHAPE.size();
-    let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();
-    let (mut products, none) = (cotangent.to_vec(), vec![0.0; x.len() / d]);
-    machine.vjp_by_input(direction, kept.unwrap(), &mut products, &none, context).unwrap();
-    // All unit cotangents at once, some at once, one after the other.
-    for enough in [1, x.len() / 2, x.len()] {
-        let found = machine.jacobians_on(enough, direction, x, context, memory).unwrap();
-        assert_eq!(found.len(), x.len() * d);
-        for (row, jacobian) in found.chunks_exact(d * d).enumerate() {
-            for j in 0..d {
-                let by_outputs = jacobian.chunks_exact(d).zip(&cotangent[row * d..]);
-                let (got, size) = by_outputs.fold((0.0, 0.0), |(sum, size), (by, c)| {
-                    (sum + by[j] * c, size + f64::abs(by[j] * c))
-                });
-                let want = products[row * d + j];
-                assert!(
-                    (got - want).abs() <= 1e-12 * (1.0 + size),
-                    "{direction:?}, {memory:?}, {enough}: Jacobian of row {row} gives {got}, not {want}"
-                );
-            }
-        }
-    }
-}
-
 /// The Euclidean distance.
 pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
@@ -372,6 +199,8 @@ fn log_abs_det(m: &mut [f64], d: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Builder;
+    use crate::{Pass, Result};
 
     /// `y = x·exp(p)`, one parameter.
     struct Stretch(crate::Parameter);

@@ -1,5 +1,4 @@
-//! What passes keep on a GPU, which is the emulated one unless the environment says otherwise: blocks
-//! that are inverted, and the guard that watches them.
+//! What passes keep on a device: blocks that are inverted, and the guard that watches them.
 
 use dfdx::prelude::{Cpu, TensorFromVec};
 use flow_core::cuda::{DeviceGradients, OnDevice};
@@ -8,7 +7,9 @@ use flow_core::prelude::*;
 use flow_core::train::{AdamW, Clip};
 use flow_core::{Architecture, Flow};
 use flow_tests::device::{chosen as gpu, Chosen};
+use flow_tests::exploding::{check_report, exploding, Curved};
 use flow_tests::numeric;
+use flow_tests::weights::{normal, shift};
 
 flow! {
     struct Plane: Vector<2> {
@@ -47,14 +48,6 @@ flow! {
         }
     }
 
-    /// Scales that can be as small as the weights make them.
-    struct Wide: Vector<12> {
-        'steps: repeat 20 {
-            affine_coupling(keep = first, scale = sigmoid(0.0, 1.0), net = mlp([8], tanh));
-            affine_coupling(keep = second, scale = sigmoid(0.0, 1.0), net = mlp([8], tanh));
-        }
-    }
-
     /// With a net whose gradients by its matrices are carried on to its weights after all products.
     #[base(mixture(2))]
     struct Saturated: Vector<10> {
@@ -62,27 +55,6 @@ flow! {
         affine_coupling(keep = odd, scale = tanh(0.5), net = mlp([6], tanh, weight_norm = true));
         'last: tanh;
         affine_coupling(keep = even, scale = tanh(0.5), net = mlp([6], tanh));
-    }
-
-    struct Curved: Vector<2> {
-        affine_coupling(keep = first, net = mlp([8], tanh));
-        'curve: ode(net = mlp([8], tanh), solver = rk4(4));
-    }
-}
-
-fn numbers(name: &str, len: usize) -> Vec<f32> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(5).named(name).fill_normal(0, &mut numbers);
-    numbers
-}
-
-/// Weights away from their start.
-fn moved<A: Architecture<f32>>(flow: &mut Flow<A, f32>, by: f32) {
-    let all: Vec<_> = flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
-    for (name, mut values) in all {
-        let shifts = numbers(&name, values.len());
-        values.iter_mut().zip(shifts).for_each(|(v, shift)| *v += by * shift);
-        flow.set(&name, &values).unwrap();
     }
 }
 
@@ -111,10 +83,10 @@ struct Batch {
 impl Batch {
     fn new(rows: usize, width: usize, context: usize) -> Self {
         Self {
-            x: numbers("x", rows * width),
-            context: numbers("context", rows * context),
-            cotangent: numbers("cotangent", rows * width),
-            by_log_det: numbers("log_det", rows),
+            x: normal("x", rows * width),
+            context: normal("context", rows * context),
+            cotangent: normal("cotangent", rows * width),
+            by_log_det: normal("log_det", rows),
         }
     }
 
@@ -169,47 +141,35 @@ fn modes_agree<A: Architecture<f32>>(flow: &Flow<A, f32>, width: usize, context:
 #[test]
 fn modes_agree_on_couplings() {
     let mut flow = Plane::<f32>::build(&Cpu::default(), 3).unwrap();
-    let x = Cpu::default().tensor_from_vec(numbers("first", 100), (50, dfdx::shapes::Const::<2>));
+    let x = Cpu::default().tensor_from_vec(normal("first", 100), (50, dfdx::shapes::Const::<2>));
     flow.initialize(x).unwrap();
-    moved(&mut flow, 0.15);
+    shift(&mut flow, 0.15);
     modes_agree(&flow, 2, 0);
 }
 
 #[test]
 fn modes_agree_on_levels() {
     let mut flow = Picture::<f32>::build(&Cpu::default(), 3).unwrap();
-    let rows = Rows::new(numbers("first", 16 * 50), 16).unwrap();
+    let rows = Rows::new(normal("first", 16 * 50), 16).unwrap();
     flow.initialize(rows.x::<Image<1, 4, 4>>().unwrap()).unwrap();
-    moved(&mut flow, 0.15);
+    shift(&mut flow, 0.15);
     modes_agree(&flow, 16, 0);
 }
 
 #[test]
 fn modes_agree_on_fixed_points_and_under_a_context() {
     let mut flow = Residuals::<f32>::build(&Cpu::default(), 3).unwrap();
-    moved(&mut flow, 0.15);
+    shift(&mut flow, 0.15);
     modes_agree(&flow, 12, 0);
     let mut flow = Posterior::<f32>::build(&Cpu::default(), 3).unwrap();
-    moved(&mut flow, 0.15);
+    shift(&mut flow, 0.15);
     modes_agree(&flow, 11, 3);
-}
-
-/// A flow whose scales are so small that most digits are lost at each of some blocks.
-fn exploding() -> Wide<f32> {
-    let mut flow = Wide::<f32>::build(&Cpu::default(), 1).unwrap();
-    moved(&mut flow, 0.15);
-    for (step, by) in [(3, -7.0), (4, -9.0), (15, -10.0)] {
-        // A feature's entries are s, then t.
-        let bias: Vec<f32> = (0..12).map(|i| [by, 1.0][i % 2]).collect();
-        flow.set(&format!("steps.{step}.1.net.1.bias"), &bias).unwrap();
-    }
-    flow
 }
 
 #[test]
 fn a_guard_finds_what_the_inverse_has_lost() {
     let Some(gpu) = gpu() else { return };
-    let flow = exploding();
+    let flow = exploding::<f32>();
     let on = |memory| flow.on(gpu.clone()).unwrap().memory(memory).unwrap();
     let batch = Batch::new(40, 12, 0);
     let want = batch.gradients(&on(Memory::Stored), false).unwrap();
@@ -221,19 +181,7 @@ fn a_guard_finds_what_the_inverse_has_lost() {
     assert!(wrong.is_nan() || wrong > 0.1, "{wrong:e}");
 
     let report = guarded.guard_report().unwrap();
-    assert_eq!(report.blocks, 40);
-    assert!(report.explosions.len() > 1 && report.explosions[0].block.starts_with("steps.15."));
-    for explosion in &report.explosions {
-        // Copies stand at every seventh of forty blocks.
-        let number = |path: &str| -> usize {
-            let parts: Vec<usize> = path.split('.').skip(1).map(|p| p.parse().unwrap()).collect();
-            2 * parts[0] + parts[1]
-        };
-        assert_eq!(number(&explosion.copy) % 7, 0, "{report}");
-        assert_eq!(number(&explosion.block) + 1 - number(&explosion.copy), explosion.recomputed);
-        assert!((1..=40).contains(&explosion.samples) && explosion.sample < 40, "{report}");
-        assert!(explosion.error > 1e-5, "{report}");
-    }
+    check_report(&report, 40);
     // The CPU sees the first explosion at the same block.
     let x = Cpu::default().tensor_from_vec(batch.x.clone(), (40, dfdx::shapes::Const::<12>));
     let rows = Rows::from_tensor(x).unwrap();
@@ -261,7 +209,7 @@ fn a_guard_finds_what_the_inverse_has_lost() {
 fn what_the_inverse_refuses_is_computed_again() {
     let Some(gpu) = gpu() else { return };
     let mut flow = Saturated::<f32>::build(&Cpu::default(), 1).unwrap();
-    moved(&mut flow, 0.15);
+    shift(&mut flow, 0.15);
     let on = |memory| flow.on(gpu.clone()).unwrap().memory(memory).unwrap();
     let mut batch = Batch::new(9, 10, 0);
     let calm = batch.gradients(&on(Memory::Stored), false).unwrap();
@@ -305,15 +253,15 @@ fn trainings_that_invert_are_those_of_the_cpu() {
         }
     }
     let mut flow = Picture::<f32>::build(&Cpu::default(), 1).unwrap();
-    let rows = Rows::new(numbers("x", 16 * 24), 16).unwrap();
+    let rows = Rows::new(normal("x", 16 * 24), 16).unwrap();
     flow.initialize(rows.x::<Image<1, 4, 4>>().unwrap()).unwrap();
     check((*flow).clone(), gpu.clone(), rule, &rows);
     let mut flow = Residuals::<f32>::build(&Cpu::default(), 1).unwrap();
-    moved(&mut flow, 0.15);
-    check((*flow).clone(), gpu.clone(), rule, &Rows::new(numbers("x", 12 * 24), 12).unwrap());
+    shift(&mut flow, 0.15);
+    check((*flow).clone(), gpu.clone(), rule, &Rows::new(normal("x", 12 * 24), 12).unwrap());
     // A base that keeps something for its product.
     let flow = Saturated::<f32>::build(&Cpu::default(), 1).unwrap();
-    check((*flow).clone(), gpu, rule, &Rows::new(numbers("x", 10 * 24), 10).unwrap());
+    check((*flow).clone(), gpu, rule, &Rows::new(normal("x", 10 * 24), 10).unwrap());
 }
 
 #[test]

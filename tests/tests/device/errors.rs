@@ -7,6 +7,7 @@ use flow_core::prelude::*;
 use flow_core::train::Adam;
 use flow_core::{Architecture, Flow, Invertible};
 use flow_tests::faulty::{Fault, Faulty};
+use flow_tests::weights::{self, normal};
 
 flow! {
     struct Plain: Vector<3> {
@@ -26,22 +27,12 @@ fn device() -> Option<Faulty<Emulated>> {
     device.ok().map(Faulty::new)
 }
 
-fn numbers(len: usize) -> Vec<f32> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(5).fill_normal(0, &mut numbers);
-    numbers
-}
-
 /// A flow that is ready, and rows to train it on.
 fn start() -> (Plain<f32>, Rows<f32>) {
     let mut flow = Plain::<f32>::build(&Cpu::default(), 1).unwrap();
-    let rows = Rows::new(numbers(3 * 24), 3).unwrap();
+    let rows = Rows::new(normal("x", 3 * 24), 3).unwrap();
     flow.initialize(rows.x::<Vector<3>>().unwrap()).unwrap();
     (flow, rows)
-}
-
-fn weights<A: Architecture<f32>>(flow: &Flow<A, f32>) -> Vec<f32> {
-    flow.parameters().flat_map(|p| p.values.to_vec()).collect()
 }
 
 /// All that a user does with a flow on a device.
@@ -168,7 +159,7 @@ fn a_lost_device_leaves_flow_and_checkpoint_as_they_were() {
         training.step().unwrap();
         on_gpu.to_cpu(&mut flow).unwrap();
         flow.save(&file).unwrap();
-        let (saved, kept) = (std::fs::read(&file).unwrap(), weights(&flow));
+        let (saved, kept) = (std::fs::read(&file).unwrap(), weights::all(&flow));
 
         device.plant(Fault::LostAt(at));
         let mut go_on = || -> Result<(), FlowError> {
@@ -186,11 +177,11 @@ fn a_lost_device_leaves_flow_and_checkpoint_as_they_were() {
         assert!(error.to_string().contains("the device is lost"), "{error}");
         assert!(on_gpu.to_cpu(&mut flow).is_err());
         assert!(on_gpu.map_rows(false, rows.values(), &[]).is_err());
-        assert_eq!(weights(&flow), kept);
+        assert_eq!(weights::all(&flow), kept);
         assert_eq!(std::fs::read(&file).unwrap(), saved);
         let mut again = Plain::<f32>::build(&Cpu::default(), 9).unwrap();
         again.load_weights(&file).unwrap();
-        assert_eq!(weights(&again), kept);
+        assert_eq!(weights::all(&again), kept);
         lost += 1;
     }
     assert!(lost > 20, "{lost}");
@@ -203,7 +194,7 @@ fn a_fixed_point_on_a_lost_device_ends() {
     let Some(device) = device() else { return };
     let flow = Solved::<f32>::build(&Cpu::default(), 1).unwrap();
     let on_gpu = flow.on(device.clone()).unwrap();
-    let z = numbers(2 * 5);
+    let z = normal("x", 2 * 5);
     // As graphs from the second time on.
     for _ in 0..3 {
         device.plant(Fault::None);

@@ -1,0 +1,12 @@
+use flow_core::prelude::*;
+
+flow! {
+    pub struct A: Vector<4> given Vector<2> given Vector<3> {
+        actnorm;
+    }
+}
+
+fn main() {
+    let flow = A::<f32>::build(&flow_core::Cpu::default(), 0).unwrap();
+    assert!(flow.parameter_count() > 0);
+}
