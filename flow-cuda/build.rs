@@ -25,7 +25,7 @@ mod emulation {
         files.sort();
         let here = env::current_dir().expect("a current folder");
         let mut source = String::from(
-            "#include \"emulation.h\"\n#include \"arguments.h\"\n#include \"activation.h\"\n#include \"strip.h\"\n#include \"tiles.h\"\n#include \"patches.h\"\n#include \"team.h\"\n",
+            "#include \"emulation.h\"\n#include \"arguments.h\"\n#include \"activation.h\"\n#include \"strip.h\"\n#include \"tiles.h\"\n#include \"patches.h\"\n#include \"team.h\"\n#include \"rounding.h\"\n",
         );
         let mut table = String::new();
         for file in &files {

@@ -176,7 +176,8 @@ impl Recording {
         if let Some(&table) = self.known.get(&list) {
             return table;
         }
-        let end = list.iter().copied().max().map_or(0, |most| (most + 1).max(0) as usize);
+        let end =
+            list.iter().copied().max().map_or(0, |most| most.saturating_add(1).max(0) as usize);
         let table = Table { offset: self.tables.len(), len: list.len(), end };
         self.tables.extend(&list);
         self.known.insert(list, table);

@@ -34,7 +34,8 @@
 //! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the inverse of a residual
 //! block, and steps of a solver that chooses them as it goes, run until every row has its answer; the
 //! processor looks every few turns. A plan has room for 64 such steps of each row where gradients are
-//! asked for; where one takes more it is made once more, with room for them.
+//! asked for; where one takes more it is made once more, with room for them, whichever way it was asked for:
+//! of plain rows, on dfdx's tape, of tensors on the card, or in a step of a training.
 
 mod flow;
 mod graphs;

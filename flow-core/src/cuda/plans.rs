@@ -180,3 +180,40 @@ fn draw<A: Architecture<f32>>(
     lowering.record(fill(log_det, 0.0));
     Ok(Some(Drawn { stream, log_prob }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    flow! {
+        struct Pixels: Image<2, 4, 4> {
+            affine_coupling(keep = first, net = conv([1], hidden = 4, relu));
+        }
+
+        struct Squares: Image<2, 4, 4> {
+            affine_coupling(keep = first, net = conv([3], hidden = 4, relu));
+        }
+    }
+
+    fn kernels<A: Architecture<f32>>(flow: &crate::Flow<A, f32>) -> Vec<&'static str> {
+        let (direction, keeping) = (Direction::LogProb, (true, false));
+        let plan = record(flow.machine(), direction, 3, keeping, Memory::Stored, 64, None);
+        let (plan, _) = plan.expect("a plan");
+        plan.parts().iter().flatten().map(|op| op.kernel.name).collect()
+    }
+
+    #[test]
+    fn convolutions_of_one_pixel_are_products_of_matrices() {
+        let cpu = Default::default();
+        let [pixels, squares] = [
+            kernels(&Pixels::<f32>::build(&cpu, 0).unwrap()),
+            kernels(&Squares::<f32>::build(&cpu, 0).unwrap()),
+        ];
+        let products = |all: &[&str]| all.iter().filter(|name| name.ends_with("product")).count();
+        let convolved = |all: &[&str]| all.iter().any(|name| name.contains("convolution"));
+        // Two layers forward, both gradients by weights, and that by what lies between.
+        assert!(!convolved(&pixels) && products(&pixels) >= 5, "{pixels:?}");
+        assert!(convolved(&squares), "{squares:?}");
+    }
+}

@@ -115,13 +115,13 @@ impl<D: Device> Store<D> {
         self.room
     }
 
-    /// Forgets a plan in which a solver took `steps` steps, more than there was room for.
+    /// Forgets a plan in which a solver took `steps` steps, more than there was room for. Whoever
+    /// records plans makes another and runs it: nobody else sees the error.
     fn outgrown(&mut self, key: Key, steps: usize) -> FlowError {
         self.plans.remove(&key);
         self.room = self.room.max(steps.next_power_of_two());
-        let help = "ask for the pass once more: there is room now";
         FlowError::Device(format!(
-            "a row took {steps} steps of a solver, which is too many\nhelp: {help}"
+            "a row took {steps} steps of a solver, more than there was room for"
         ))
     }
 

@@ -251,8 +251,7 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
 
     /// The blocks that derive what they compute with from their weights on the CPU, by their places in
     /// the flow: for them each step brings gradients and weights there and back. Empty where all of a
-    /// step runs on the device, as for all blocks but convolutions with `lipschitz` and blocks of
-    /// one's own.
+    /// step runs on the device, as for all blocks and nets but those of one's own.
     ///
     /// # Errors
     /// As [`step`](Self::step).

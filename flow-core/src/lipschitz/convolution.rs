@@ -149,13 +149,32 @@ impl Torus {
         let all = (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)));
         all.filter(move |&(y, x)| (y, x) <= ((height - y) % height, (width - x) % width))
     }
+
+    /// For each frequency the cosine of each tap, then the sines.
+    fn twiddles(&self) -> Vec<f64> {
+        let mut twiddles = Vec::new();
+        let around = (self.height * self.width) as i64;
+        for (y, x) in self.frequencies() {
+            let angle = |&(dy, dx, _): &(i64, i64, usize)| {
+                let turns = y as i64 * dy * self.width as i64 + x as i64 * dx * self.height as i64;
+                let turns = turns.rem_euclid(around);
+                // In (−π, π], where the rounding of the angle costs least.
+                let turns = if 2 * turns > around { turns - around } else { turns };
+                2.0 * std::f64::consts::PI * (turns as f64 / around as f64)
+            };
+            let angles: Vec<f64> = self.offsets.iter().map(angle).collect();
+            twiddles.extend(angles.iter().map(|&angle| libm::cos(angle)));
+            twiddles.extend(angles.iter().map(|&angle| libm::sin(angle)));
+        }
+        twiddles
+    }
 }
 
 /// M(θ) for each frequency, from taps whose largest entry is below 1.
 struct Symbols<'a> {
     taps: &'a [f64],
     count: usize,
-    /// For each frequency the cosine of each tap, then the sines.
+    /// See [`Torus::twiddles`].
     twiddles: Vec<f64>,
     /// Bounds what rounding and underflow add to the norm of an M(θ).
     slack: f64,
@@ -164,26 +183,11 @@ struct Symbols<'a> {
 impl<'a> Symbols<'a> {
     fn new(torus: &Torus, taps: &'a [f64]) -> Self {
         let count = torus.offsets.len();
-        let mut twiddles = Vec::new();
-        let around = (torus.height * torus.width) as i64;
-        for (y, x) in torus.frequencies() {
-            let angle = |&(dy, dx, _): &(i64, i64, usize)| {
-                let turns =
-                    y as i64 * dy * torus.width as i64 + x as i64 * dx * torus.height as i64;
-                let turns = turns.rem_euclid(around);
-                // In (−π, π], where the rounding of the angle costs least.
-                let turns = if 2 * turns > around { turns - around } else { turns };
-                2.0 * std::f64::consts::PI * (turns as f64 / around as f64)
-            };
-            let angles: Vec<f64> = torus.offsets.iter().map(angle).collect();
-            twiddles.extend(angles.iter().map(|&angle| libm::cos(angle)));
-            twiddles.extend(angles.iter().map(|&angle| libm::sin(angle)));
-        }
         let sums = up(up((count as f64).sqrt()) * frobenius(taps));
         let share = up(gamma(count + 1) + 16.0 * UNIT);
         let entries = (2 * torus.tall * torus.side) as f64;
         let underflow = up(count as f64 * up(entries.sqrt()) * ETA);
-        Self { taps, count, twiddles, slack: up(up(share * sums) + underflow) }
+        Self { taps, count, twiddles: torus.twiddles(), slack: up(up(share * sums) + underflow) }
     }
 
     fn twiddles(&self, frequency: usize) -> &[f64] {
@@ -225,6 +229,21 @@ impl<'a> Symbols<'a> {
         let size = (2 * self.taps.len() / self.count) as f64;
         let vanished = up(up(size.sqrt()) * ETA);
         up(up(power_of_two(up(bound + vanished), exponent)) + self.slack)
+    }
+}
+
+/// What a GPU is told of a convolution with these numbers.
+#[cfg(feature = "cuda")]
+pub(super) fn lowered(map: Map, numbers: flow_cuda::Slot) -> flow_cuda::kernels::torus::Taps {
+    let torus = Torus::new(map);
+    flow_cuda::kernels::torus::Taps {
+        numbers,
+        outputs: map.outputs,
+        inputs: map.inputs,
+        taps: map.window.taps(),
+        met: torus.offsets.iter().map(|&(_, _, tap)| tap).collect(),
+        twiddles: torus.twiddles(),
+        squarings: super::rounding::squarings(torus.side) as usize,
     }
 }
 

@@ -1,29 +1,26 @@
 //! Weights that are used scaled down, on a GPU.
 
-use flow_cuda::kernels::norms::{self, Normed, Norms, Spread};
+use flow_cuda::kernels::norms::{self, Measured, Normed, Norms, Spread};
 use flow_cuda::Slot;
 
 use super::{Limit, Part};
 use crate::cuda::Lowering;
-use crate::lipschitz::norm::{squarings, SINGLE};
+use crate::lipschitz::convolution;
+use crate::lipschitz::norm::{squarings, Map, SINGLE};
 use crate::Scalar;
 
 impl Limit {
-    /// Whether there are kernels for it: for matrices, not for kernels of more than one pixel, whose
-    /// norms are searched among frequencies.
+    /// Whether there are kernels for it: none for weights without numbers.
     pub(crate) fn has_kernels(&self) -> bool {
-        self.weights.iter().all(|weight| weight.map.window.kernel == 1 && weight.map.len() > 0)
+        self.weights.iter().all(|weight| weight.map.len() > 0)
     }
 
     /// Records how the weights `numbers` are scaled. Returns where the gradients by them are while
     /// gradients are carried back.
     pub(crate) fn lower<E: Scalar>(&self, to: &mut Lowering<E>, numbers: &[Slot]) -> Vec<Slot> {
-        let matrices = self.weights.iter().zip(numbers).map(|(weight, &numbers)| {
-            let (rows, columns) = (weight.map.outputs, weight.map.inputs);
-            let squarings = squarings(rows.min(columns)) as usize;
-            Normed { numbers, rows, columns, squarings, double: rows * columns > SINGLE }
-        });
-        let norms = Norms::new(to.recording(), matrices.collect());
+        let measured =
+            self.weights.iter().zip(numbers).map(|(w, &numbers)| measured(w.map, numbers));
+        let norms = Norms::new(to.recording(), measured.collect());
         to.prepare_all(norms.record());
         let limit = self.lowered(E::epsilon().as_f64());
         let factor = to.derived(&self.factor);
@@ -60,4 +57,14 @@ impl Limit {
             parts: self.parts.iter().map(part).collect(),
         }
     }
+}
+
+/// What a norm is searched of.
+fn measured(map: Map, numbers: Slot) -> Measured {
+    if map.window.kernel > 1 {
+        return Measured::Convolution(convolution::lowered(map, numbers));
+    }
+    let (rows, columns) = (map.outputs, map.inputs);
+    let squarings = squarings(rows.min(columns)) as usize;
+    Measured::Matrix(Normed { numbers, rows, columns, squarings, double: map.len() > SINGLE })
 }

@@ -26,8 +26,8 @@ impl Weights {
         }
     }
 
-    /// Records how the matrices come of what is trained, and their gradients' way back. Convolutions
-    /// with a limit have no kernels for that.
+    /// Records how the matrices come of what is trained, and their gradients' way back. Weights
+    /// without numbers have no norms there.
     pub(crate) fn lower_weights<E: Scalar>(&self, to: &mut Lowering<E>) {
         if self.limit.as_ref().is_some_and(|limit| !limit.has_kernels()) {
             return to.weights_on_cpu();

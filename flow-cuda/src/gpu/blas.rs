@@ -22,8 +22,15 @@ pub enum Products {
     Own,
     /// cuBLAS in full single precision.
     Cublas,
-    /// cuBLAS in TF32: factors are rounded to 11 bits, which is some eight times as fast on tensor
-    /// cores and leaves three digits of a product. Small products stay in full precision.
+    /// cuBLAS in TF32: factors are rounded to 11 bits, which is some seven times as fast on tensor
+    /// cores and leaves three digits of a product.
+    ///
+    /// It applies to products of matrices with sides of 32 and 2²⁴ multiplications or more: of linear
+    /// layers and maps, and of convolutions of one pixel. These stay in full precision: smaller
+    /// products, nets that run as one kernel, gradients by weights that are summed in parts, and
+    /// convolutions of more than one pixel, for which cuBLAS would need patches gathered: 72 bytes
+    /// written and read for each pixel and channel that a 3 × 3 square reads, which at the rates of a
+    /// large card is what TF32 saves with 94 channels written.
     CublasTf32,
 }
 

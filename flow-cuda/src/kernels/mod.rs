@@ -33,6 +33,7 @@ pub mod spline;
 pub mod square;
 pub mod steps;
 pub mod tangents;
+pub mod torus;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
@@ -83,6 +84,7 @@ families! {
     KNOTS 22 "knots";
     NORMS 23 "norms";
     CONVOLUTION 24 "convolution";
+    TORUS 25 "torus";
 }
 
 impl Family {
@@ -95,6 +97,7 @@ impl Family {
             include_str!("tiles.h"),
             include_str!("patches.h"),
             include_str!("team.h"),
+            include_str!("rounding.h"),
         ];
         [&headers[..], &[self.text]].concat().concat()
     }

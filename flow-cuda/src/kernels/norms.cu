@@ -25,34 +25,7 @@ enum State {
     STEPS      // for each product: what rounding adds, what vanished, the exponent
 };
 
-#define LEAST_DOUBLE 5e-324
-#define DOUBLE_EPSILON 2.220446049250313e-16
 #define LN_OF_2 0.69314718055994530942
-
-template <typename T>
-__device__ __forceinline__ double epsilon() {
-    return sizeof(T) == 4 ? 1.1920928955078125e-07 : DOUBLE_EPSILON;
-}
-template <typename T>
-__device__ __forceinline__ double least() {
-    return sizeof(T) == 4 ? 1.401298464324817e-45 : LEAST_DOUBLE;
-}
-
-// At least the exact result of one operation on numbers ≥ 0 that gave v.
-__device__ __forceinline__ double up(double v) { return v * (1.0 + DOUBLE_EPSILON) + LEAST_DOUBLE; }
-
-// What so many roundings may do to a product.
-template <typename T>
-__device__ __forceinline__ double gamma_of(int count) {
-    double k = count * (epsilon<T>() / 2.0);
-    return k < 1.0 ? up(k / (1.0 - k)) : -log(0.0);
-}
-
-// An upper bound on the Frobenius norm, from the sum of so many squares.
-__device__ __forceinline__ double frobenius(double squares, int count) {
-    double lost = 1.0 + up(count * DOUBLE_EPSILON);
-    return up(sqrt(up(up(squares + up(count * LEAST_DOUBLE)) * up(lost))));
-}
 
 __device__ __forceinline__ const int* places_of(const Arguments& a, int matrix) {
     return a.table[0] + matrix * PLACES;
@@ -71,21 +44,6 @@ __device__ __forceinline__ T* power_of(float* work, const int* m, int step) {
     if (step < 0) return (T*)(work + m[TALL]);
     if (step == 0) return (T*)(work + m[FIRST]);
     return (T*)(work + m[PAIR]) + (size_t)(step % 2) * side_of(m) * side_of(m);
-}
-
-// Scales numbers so that the largest lies in [1/2, 1), in place; the sum of their squares.
-template <typename T>
-__device__ __forceinline__ double normalize(T* v, int count, int* exponent, double* room) {
-    double most = 0.0, squares = 0.0;
-    for (int i = threadIdx.x; i < count; i += TEAM) most = fmax(most, fabs((double)v[i]));
-    most = team_most(most, room);
-    *exponent = 0;
-    if (most > 0.0) frexp(most, exponent);
-    for (int i = threadIdx.x; i < count; i += TEAM) {
-        v[i] = (T)ldexp((double)v[i], -*exponent);
-        squares += (double)v[i] * (double)v[i];
-    }
-    return team_sum(squares, room);
 }
 
 template <typename T>
@@ -172,16 +130,6 @@ __device__ __forceinline__ void along(const Arguments& a) {
 extern "C" __global__ void norm_along_single(Arguments a) { along<float>(a); }
 extern "C" __global__ void norm_along_double(Arguments a) { along<double>(a); }
 
-// From a bound on the norm of the last Gram matrix to one on that of the tall matrix.
-__device__ __forceinline__ double back(const double* state, int squarings, double bound) {
-    for (int k = squarings; k >= 0; k--) {
-        const double* found = state + STEPS + 3 * k;
-        double whole = ldexp(up(bound + found[1]), (int)found[2]);
-        bound = up(sqrt(up(whole + found[0])));
-    }
-    return bound;
-}
-
 template <typename T>
 __device__ __forceinline__ void bound(const Arguments& a) {
     __shared__ double room[TEAM];
@@ -203,7 +151,7 @@ __device__ __forceinline__ void bound(const Arguments& a) {
     double whole = frobenius(state[SQUARES], side * side), scale = state[STEPS + 2];
     double unit = scale, doublings = ldexp(1.0, squarings);
     for (int k = 1; k <= squarings; k++) scale = 2.0 * scale + state[STEPS + 3 * k + 2];
-    double certain = back(state, squarings, whole);
+    double certain = back(state + STEPS, squarings + 1, whole);
     double close = exp((log(inner) + (unit + scale) * LN_OF_2) / (2.0 * (doublings + 1.0)));
     double without_rounding = exp((log(whole) + scale * LN_OF_2) / (2.0 * doublings));
     double norm = fmax(certain, close * (certain / without_rounding));

@@ -1,9 +1,11 @@
-//! Certified norms of matrices with their derivatives, and weights that are scaled by them so that a
-//! net keeps a Lipschitz constant.
+//! Certified norms of weights with their derivatives, and weights that are scaled by them so that a net
+//! keeps a Lipschitz constant.
 //!
 //! Gram iteration as in flow-core's `lipschitz::norm`, with every rounding carried along; all matrices
-//! of a net go through each step together.
+//! of a net go through each step together. Convolutions of more than one pixel have their own kernels,
+//! in [`torus`](super::torus).
 
+use super::torus::{halves, Taps, Tori};
 use super::{apart, holds, op, together, NORMS};
 use crate::plan::to_u32;
 use crate::{Kernel, Launch, Op, Recording, Slot, Table};
@@ -42,21 +44,31 @@ pub struct Normed {
     pub double: bool,
 }
 
-/// The norms of some matrices.
+/// A weight whose norm is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// A matrix.
+    Matrix(Normed),
+    /// A convolution of more than one pixel.
+    Convolution(Taps),
+}
+
+/// The norms of some weights.
 #[derive(Clone, Debug)]
 pub struct Norms {
-    matrices: Vec<Normed>,
-    /// Those in f32, and those in f64.
+    count: usize,
+    /// Matrices in f32, and those in f64.
     groups: [Group; 2],
-    /// A number of f64 for each matrix: the bound on its norm.
+    tori: Tori,
+    /// A number of f64 for each weight: the bound on its norm.
     bounds: Slot,
 }
 
 /// Matrices that go through the steps together.
 #[derive(Clone, Debug)]
 struct Group {
-    /// Which of all matrices they are.
-    members: Vec<usize>,
+    /// Which of all weights they are, and themselves.
+    members: Vec<(usize, Normed)>,
     work: Slot,
     places: Table,
 }
@@ -65,26 +77,35 @@ impl Norms {
     /// Takes the memory that is needed.
     ///
     /// # Panics
-    /// For a matrix without numbers, or one that is squared too often: a bug of whoever records.
-    pub fn new(recording: &mut Recording, matrices: Vec<Normed>) -> Self {
-        let groups = [false, true].map(|double| Group::new(recording, &matrices, double));
-        let bounds = recording.scratch(2 * matrices.len());
-        Self { matrices, groups, bounds }
+    /// For a weight without numbers, or one that is squared too often: a bug of whoever records.
+    pub fn new(recording: &mut Recording, weights: Vec<Measured>) -> Self {
+        let count = weights.len();
+        let (mut groups, mut tori) = ([vec![], vec![]], vec![]);
+        for (i, weight) in weights.into_iter().enumerate() {
+            match weight {
+                Measured::Matrix(matrix) => groups[usize::from(matrix.double)].push((i, matrix)),
+                Measured::Convolution(taps) => tori.push((i, taps)),
+            }
+        }
+        let [single, double] = groups;
+        let groups = [Group::new(recording, single), Group::new(recording, double)];
+        let tori = Tori::new(recording, tori);
+        Self { count, groups, tori, bounds: recording.scratch(2 * count) }
     }
 
-    /// Where the bounds lie: a number of f64 for each matrix.
+    /// Where the bounds lie: a number of f64 for each weight.
     pub fn bounds(&self) -> Slot {
         self.bounds
     }
 
-    /// From the numbers of the matrices to their bounds and to the derivatives.
+    /// From the numbers of the weights to their bounds and to the derivatives.
     pub fn record(&self) -> Vec<Op> {
         let mut ops = Vec::new();
         for (kind, group) in self.groups.iter().enumerate().filter(|(_, g)| !g.members.is_empty()) {
             let Group { members, work, places } = group;
             let count = to_u32(members.len());
             let each = |size: fn(&Normed) -> usize| {
-                members.iter().map(|&i| size(&self.matrices[i])).max().unwrap_or(0)
+                members.iter().map(|(_, matrix)| size(matrix)).max().unwrap_or(0)
             };
             let team = |kernel: Both, slots: Vec<Slot>, number: usize, blocks: u32| {
                 let mut op = op(kernel[kind], 1).tables([*places]).sizes([number]);
@@ -97,8 +118,8 @@ impl Norms {
                 op.launch.grid[2] = count;
                 op
             };
-            for (place, &i) in members.iter().enumerate() {
-                ops.push(team(START, vec![self.matrices[i].numbers, *work], place, 1));
+            for (place, (_, matrix)) in members.iter().enumerate() {
+                ops.push(team(START, vec![matrix.numbers, *work], place, 1));
             }
             for number in 0..=each(|m| m.squarings) {
                 ops.push(entries(GRAM, number, each(|m| m.rows.min(m.columns).pow(2))));
@@ -107,11 +128,12 @@ impl Norms {
             ops.push(entries(ALONG, 0, each(|m| m.rows * m.columns)));
             ops.push(team(BOUND, vec![*work, self.bounds], 0, count));
         }
+        ops.extend(self.tori.record(self.bounds));
         ops
     }
 
-    /// Scales the matrices as the limit asks, from their bounds: `factor` gets the number that those
-    /// which everything passes are multiplied by, and for each matrix the first slot of `into` its
+    /// Scales the weights as the limit asks, from their bounds: `factor` gets the number that those
+    /// which everything passes are multiplied by, and for each weight the first slot of `into` its
     /// numbers as they are used, the second its part in the derivative of the logarithm of all.
     pub fn scale(
         &self,
@@ -121,15 +143,15 @@ impl Norms {
         into: &[[Slot; 2]],
     ) -> Vec<Op> {
         holds("the factor", factor, 1);
-        let count = self.matrices.len();
+        let count = self.count;
         let roles = recording.scratch(4 * count);
         let list = limit.list(recording, count);
         let sizes = [limit.parts.len(), count, limit.passed().count()];
         let mut ops =
             vec![op(FACTOR, 1).slots([factor, self.bounds, roles]).tables([list]).sizes(sizes)];
         for (kind, Group { members, work, places }) in self.groups.iter().enumerate() {
-            for (place, &i) in members.iter().enumerate() {
-                let Normed { numbers, rows, columns, .. } = self.matrices[i];
+            for (place, &(i, matrix)) in members.iter().enumerate() {
+                let Normed { numbers, rows, columns, .. } = matrix;
                 let len = rows * columns;
                 let [scaled, direction] = into[i];
                 holds("what is scaled", scaled, len);
@@ -138,17 +160,15 @@ impl Norms {
                 ops.push(op(SCALE[kind], len).slots(slots).tables([*places]).sizes([place, i]));
             }
         }
+        ops.extend(self.tori.scale(roles, into));
         ops
     }
 }
 
 impl Group {
-    fn new(recording: &mut Recording, matrices: &[Normed], double: bool) -> Self {
-        let members: Vec<usize> =
-            (0..matrices.len()).filter(|&i| matrices[i].double == double).collect();
+    fn new(recording: &mut Recording, members: Vec<(usize, Normed)>) -> Self {
         let (mut len, mut places) = (0_usize, Vec::new());
-        for &i in &members {
-            let Normed { numbers, rows, columns, squarings, .. } = matrices[i];
+        for &(i, Normed { numbers, rows, columns, squarings, double }) in &members {
             holds("a matrix", numbers, rows * columns);
             let side = rows.min(columns);
             assert!(
@@ -215,13 +235,11 @@ impl Limit {
 
     /// All of it as indices, numbers of f64 as two.
     fn list(&self, recording: &mut Recording, count: usize) -> Table {
-        let bits =
-            |v: f64| [v.to_bits() >> 32, v.to_bits()].map(|half| half as u32 as i32 as isize);
-        let mut list = [bits(self.constant), bits(self.slack)].concat();
+        let mut list = [halves(self.constant), halves(self.slack)].concat();
         for Part { weights, gain, skips } in &self.parts {
             assert!(weights.iter().all(|&i| i < count), "a weight of a part");
             list.push(isize::from(*skips));
-            list.extend(bits(*gain));
+            list.extend(halves(*gain));
             list.push(weights.len() as isize);
             list.extend(weights.iter().map(|&i| i as isize));
         }

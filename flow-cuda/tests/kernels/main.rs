@@ -20,6 +20,7 @@ mod rows;
 mod square;
 mod steps;
 mod tangents;
+mod torus;
 mod training;
 mod transforms;
 

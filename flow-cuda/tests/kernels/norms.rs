@@ -1,4 +1,4 @@
-use flow_cuda::kernels::norms::{Limit, Normed, Norms, Part, Spread};
+use flow_cuda::kernels::norms::{Limit, Measured, Normed, Norms, Part, Spread};
 use flow_cuda::Slot;
 
 use super::{dot, numbers, slopes, times, wide, Trial};
@@ -44,19 +44,40 @@ fn norm(w: &[f64], columns: usize) -> f64 {
     size.sqrt()
 }
 
-struct Scaled {
-    factor: f32,
-    scaled: Vec<Vec<f32>>,
-    directions: Vec<Vec<f32>>,
-    by_numbers: Vec<Vec<f32>>,
+pub(crate) struct Scaled {
+    pub(crate) factor: f32,
+    pub(crate) scaled: Vec<Vec<f32>>,
+    pub(crate) directions: Vec<Vec<f32>>,
+    pub(crate) by_numbers: Vec<Vec<f32>>,
 }
 
-/// Weights under a limit, and the gradients by them from those by the weights that are used.
+/// What a weight is, once it is known where its numbers lie.
+pub(crate) type Kind<'a> = &'a dyn Fn(Slot) -> Measured;
+
+/// Matrices under a limit, and the gradients by them from those by the ones that are used.
 fn limited(
     weights: &[(Vec<f32>, usize, usize)],
     by_used: &[Vec<f32>],
     limit: &Limit,
     double: bool,
+) -> Option<Scaled> {
+    let matrix = |&(_, rows, columns): &(Vec<f32>, usize, usize)| {
+        move |numbers| {
+            let squarings = squarings(rows.min(columns));
+            Measured::Matrix(Normed { numbers, rows, columns, squarings, double })
+        }
+    };
+    let kinds: Vec<_> = weights.iter().map(matrix).collect();
+    let weights: Vec<(&[f32], Kind<'_>)> =
+        weights.iter().zip(&kinds).map(|((w, ..), kind)| (&w[..], kind as Kind<'_>)).collect();
+    limited_of(&weights, by_used, limit)
+}
+
+/// As [`limited`] for weights of any kind.
+pub(crate) fn limited_of(
+    weights: &[(&[f32], Kind<'_>)],
+    by_used: &[Vec<f32>],
+    limit: &Limit,
 ) -> Option<Scaled> {
     let mut trial = Trial::new()?;
     let put: Vec<Slot> = weights.iter().map(|(w, ..)| trial.put(w)).collect();
@@ -66,14 +87,8 @@ fn limited(
     };
     let [scaled, directions, by_numbers] = [0; 3].map(|_| room(&mut trial));
     let factor = trial.room(1);
-    let matrices = weights.iter().zip(&put).map(|(&(_, rows, columns), &numbers)| Normed {
-        numbers,
-        rows,
-        columns,
-        squarings: squarings(rows.min(columns)),
-        double,
-    });
-    let norms = Norms::new(&mut trial.recording, matrices.collect());
+    let measured = weights.iter().zip(&put).map(|((_, kind), &numbers)| kind(numbers));
+    let norms = Norms::new(&mut trial.recording, measured.collect());
     let mut ops = norms.record();
     let into: Vec<[Slot; 2]> = scaled.iter().zip(&directions).map(|(&a, &b)| [a, b]).collect();
     ops.extend(norms.scale(&mut trial.recording, limit, factor, &into));
@@ -93,7 +108,7 @@ fn limited(
     Some(Scaled { factor, scaled: take(), directions: take(), by_numbers: take() })
 }
 
-fn layer(weight: usize, gain: f64) -> Part {
+pub(crate) fn layer(weight: usize, gain: f64) -> Part {
     Part { weights: vec![weight], gain, skips: false }
 }
 

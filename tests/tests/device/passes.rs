@@ -69,7 +69,7 @@ flow! {
     }
 
     /// Far more steps than plans have room for at first.
-    struct Winding: Vector<2> {
+    pub(super) struct Winding: Vector<2> {
         ode(net = mlp([6], tanh), time = 20.0, solver = dopri5(1e-5));
     }
 
@@ -259,18 +259,23 @@ fn samples_through_chosen_steps_are_those_of_the_cpu() {
     close("samples", &found.as_vec(), &want.as_vec(), 1e-4);
 }
 
-#[test]
-fn plans_make_room_for_as_many_steps_as_rows_take() {
-    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
-    let mut winding = Winding::<f32>::build(&cpu, 1).unwrap();
+/// Turns around a center, ten of them near it and fewer far out.
+pub(super) fn winding(cpu: &Cpu) -> Winding<f32> {
+    let mut winding = Winding::<f32>::build(cpu, 1).unwrap();
     shift(&mut winding, 0.01);
-    // Ten turns around a center.
     let mut first = vec![0.0; 6 * 3];
     (first[0], first[4]) = (1.0, 1.0);
     let mut second = vec![0.0; 2 * 6];
     (second[1], second[6]) = (3.0, -3.0);
     winding.set("0.net.0.weight", &first).unwrap();
     winding.set("0.net.1.weight", &second).unwrap();
+    winding
+}
+
+#[test]
+fn plans_make_room_for_as_many_steps_as_rows_take() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let winding = winding(&cpu);
     let (x, cotangent, by_log_det) = (normal("x", 18), normal("by", 18), normal("log_det", 9));
     let subject = Free((*winding).clone());
     for memory in [Memory::Stored, Memory::Recomputed] {

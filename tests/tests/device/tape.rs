@@ -8,6 +8,7 @@ use dfdx::prelude::*;
 use flow_core::prelude::{flow, Flow, FlowError, NormalizingFlow};
 use flow_core::Architecture;
 use flow_tests::device::chosen as gpu;
+use flow_tests::numeric;
 use flow_tests::weights::{self, normal};
 
 flow! {
@@ -158,6 +159,38 @@ fn passes_in_one_loss_do_not_meet() {
     close("by the first", &found.get(&a).as_vec(), &want.get(&a).as_vec());
     close("by the second", &found.get(&b).as_vec(), &want.get(&b).as_vec());
     same_weights(&flow, &mut found, &mut want);
+}
+
+/// A solver that takes more steps than there is room for: the pass is made once more with more room, and
+/// so is one that ran before in the old place.
+#[test]
+fn passes_that_outgrow_their_room_are_made_again() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let flow = super::passes::winding(&cpu);
+    let on_gpu = flow.on(gpu).unwrap();
+    // So small that they take few steps.
+    let [a, b] = [rows::<2>("a", 4) * 1e-6, rows::<2>("b", 4)];
+    macro_rules! gradients {
+        ($on:expr) => {{
+            let (first, _) = $on.forward(a.leaky_trace()).expect("a pass");
+            let (second, log_det) = $on.forward(b.leaky_trace()).expect("a pass with more room");
+            (first.square().sum() + second.square().sum() + log_det.sum()).backward()
+        }};
+    }
+    let [mut found, mut want] = [gradients!(on_gpu), gradients!(flow)];
+    let off = |found: Vec<f32>, want: Vec<f32>| {
+        let [found, want] = [found, want].map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
+        // Rounding chooses other steps, each of which may be off by 8e-6; there are a hundred.
+        let off = numeric::distance(&found, &want) / numeric::norm(&want);
+        assert!(off < 1e-3, "off by {off:e}");
+    };
+    off(found.get(&a).as_vec(), want.get(&a).as_vec());
+    off(found.get(&b).as_vec(), want.get(&b).as_vec());
+    let [found, want] = [&mut found, &mut want].map(|gradients| {
+        let by_name = flow.gradients(gradients).expect("gradients by name");
+        by_name.into_values().flatten().collect::<Vec<f32>>()
+    });
+    off(found, want);
 }
 
 #[test]

@@ -20,15 +20,6 @@ pub(crate) trait OnGpu: Subject<f32> {
     fn take(&mut self, from: &OnDevice<Self::Architecture, Chosen>) -> Result<(), FlowError>;
 }
 
-/// Rows whose blocks derive what they compute with on the CPU while they are trained: convolutions
-/// with a limit.
-const ON_CPU: [&str; 4] = [
-    "couplings::on_images_additive",
-    "nets::resnet_image_lipschitz",
-    "residual::on_images",
-    "residual::resnet_on_images",
-];
-
 impl<A: Architecture<f32>> OnGpu for Free<A, f32>
 where
     Self: Subject<f32>,
@@ -114,8 +105,7 @@ pub(crate) fn check<S: OnGpu>(module: &str, mut subject: S, inputs: &[Inputs]) {
         let rule = Adam { epsilon: 1.0, ..Adam::new(0.1) };
         let mut training = on_gpu.train(rule, None, &batch, rows, 0).expect("a training");
         let on_cpu = training.derived_on_cpu().expect("a plan of a step");
-        let expected = ON_CPU.iter().any(|name| row.starts_with(name));
-        assert_eq!(!on_cpu.is_empty(), expected, "{row}: {on_cpu:?} derived on the CPU");
+        assert_eq!(on_cpu, [""; 0], "{row}: derived on the CPU");
         training.step().expect("a step");
         training.step().expect("another step");
         subject.take(&on_gpu).unwrap_or_else(|error| panic!("{row}: {error}"));
