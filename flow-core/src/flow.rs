@@ -19,8 +19,8 @@ mod views;
 ///
 /// `flow!` wraps one in a type of its own that derefs to it. Passes take `&self`:
 /// [`NormalizingFlow`](crate::NormalizingFlow) has them, on the flow itself where it is
-/// unconditional, and on the [`View`] that [`given`](Self::given) makes. A clone has its own
-/// weights.
+/// unconditional, and on the [`View`](crate::View) that [`given`](Self::given) makes. A clone has
+/// its own weights.
 pub struct Flow<A: Architecture<E>, E: Scalar = f32, B: Backend = Cpu> {
     machine: Machine<A, E>,
     mirror: Mirror<E>,

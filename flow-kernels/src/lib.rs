@@ -14,8 +14,9 @@
 //!
 //! All loops are plain Rust, compiled once for each instruction set and chosen at run time: the
 //! compiler turns lines of fixed length into vector instructions, with AVX-512 or AVX2 and fused
-//! multiply-add where the processor has them, NEON on ARM, and without any of them elsewhere. Results differ in
-//! the last digits between those, never between runs or numbers of threads.
+//! multiply-add where the processor has them, NEON on ARM, and without any of them elsewhere. Results
+//! differ in the last digits between those, never between runs or numbers of threads. `scripts/test-arm`
+//! runs the tests under an emulator of ARM.
 //!
 //! Matrix products are the `gemm` crate's. Kernels of our own, on rows and on runs of features, with
 //! weights read where they lie, packed for each product and packed once for all, reached the same

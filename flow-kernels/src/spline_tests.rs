@@ -70,6 +70,44 @@ fn values_and_slopes_are_those_of_each_bin() {
     }
 }
 
+/// Outside its bounds a spline is the identity to the bit, whose slope has the logarithm 0: neither the
+/// value nor the slope of the last bin, which rounding moves.
+#[test]
+fn values_outside_pass_with_a_slope_of_one() {
+    fn check<E: crate::Element + PartialEq + std::fmt::Debug>(infinity: E) {
+        for (bins, bound, wild) in KINDS {
+            let splines = Splines { bins, bound, least: LEAST };
+            let each = splines.parameters();
+            let single = |v: Vec<f64>| v.into_iter().map(E::constant).collect::<Vec<_>>();
+            let far = [1.0, 1.0 + 1e-6, 1.5, 7.0, 1e3, 1e30].map(|v| E::constant(v * bound));
+            let from: Vec<E> =
+                far.into_iter().chain([infinity]).flat_map(|v| [v, -v]).cycle().take(140).collect();
+            let theta = single(numbers(from.len() * each, bins, wild));
+            for back in [false, true] {
+                let (mut values, mut kept) = (from.clone(), theta.clone());
+                let mut logs = vec![E::constant(f64::NAN); from.len()];
+                match back {
+                    false => splines.forward(&mut values, &mut kept, &mut logs),
+                    true => splines.inverse(&mut values, &mut kept, &mut logs),
+                }
+                assert_eq!(values, from, "{bins} bins, back: {back}");
+                let none = vec![E::default(); from.len()];
+                assert_eq!(logs, none, "{bins} bins, back: {back}");
+                let by = single(numbers(from.len(), 7, 1.0));
+                let mut gradient = by.clone();
+                match back {
+                    false => splines.forward_vjp(&from, &mut kept, &mut gradient, &by),
+                    true => splines.inverse_vjp(&from, &mut kept, &mut gradient, &by),
+                }
+                assert_eq!(gradient, by, "{bins} bins, back: {back}");
+                assert!(kept.iter().all(|&v| v == E::default()), "{bins} bins, back: {back}");
+            }
+        }
+    }
+    check(f64::INFINITY);
+    check(f32::INFINITY);
+}
+
 #[test]
 fn products_are_those_of_differences() {
     for (bins, bound, wild) in KINDS {

@@ -61,7 +61,7 @@ mod tests;
 /// and width; a context (`given`) is a vector. Positional arguments fill, in order, what no name has
 /// filled, and may follow named ones. Levels, counts of bodies that change the shape, and numbers in
 /// contracts are literals; every other size or count may be a constant. In arguments a constant by
-/// itself is upper case.
+/// itself is upper case. Sizes, counts and the weights of a block are at most 4294967295.
 ///
 /// With `struct Name<const D: usize>: Vector<D>`, what only rustc can compute is checked where the
 /// flow is built. Blocks that change the shape need numbers or named constants.
@@ -95,7 +95,7 @@ mod tests;
 /// | `invertible_conv(kernel, kappa = 1.0)` | squeeze, then a matrix at every pixel, at the start kappa·I | images |
 /// | `additive_coupling(keep, net)` | b + t(a) | both |
 /// | `affine_coupling(keep, scale = exp, net)` | b·g(s(a)) + t(a) | both |
-/// | `spline_coupling(keep, bins = 8, bound = 3.0, net)` | a rational-quadratic spline of b | both |
+/// | `spline_coupling(keep, bins = 8, bound = 3.0, net)` | a rational-quadratic spline of b, of at most 999 bins | both |
 /// | `dual_affine_coupling(scale = exp, net)` | both halves, one after the other | both |
 /// | `masked_autoregressive(affine, scale = exp, net)`, `…(spline, net)` | zᵢ from xᵢ and x₍<i₎ | vectors |
 /// | `inverse_autoregressive(…)` | the inverse of such a map | vectors |
@@ -104,7 +104,7 @@ mod tests;
 /// | `squeeze(factor)`, `unsqueeze(factor)`, `haar`, `flatten` | pixels to channels and back, wavelets, to a vector | images |
 /// | `spline_activation(bins = 16, slopes = (0.0, 1.0), beta = 1.0)` | a learned spline for each feature, at first of slope `beta` | both |
 /// | `tanh`, `sigmoid`, `logit(alpha = 0.0)`, `normal_cdf`, `leaky_relu(slope = 0.01)`, `softplus`, `scale(factor)` | element by element | both |
-/// | `planar`, `radial`, `sylvester(rank)` | forward only | vectors |
+/// | `planar`, `radial`, `sylvester(rank)` | forward only; the rank is at most `d` | vectors |
 ///
 /// A flow with a forward-only block has no inverse and no samples: asking for them is a compile
 /// error.

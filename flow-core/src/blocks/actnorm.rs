@@ -133,32 +133,10 @@ mod lowering;
 mod tests {
     use super::*;
     use crate::engine::Direction;
-    use crate::testing::{check_laws, single, Make};
+    use crate::testing::{laws_on_vectors_and_images, single};
     use crate::Noise;
 
-    struct Vectors;
-    impl<const D: usize> Make<D, 0> for Vectors {
-        type Block = ActNorm;
-        fn make(b: &mut Builder<f64>) -> Result<ActNorm> {
-            ActNorm::new(b, Shape::vector(D))
-        }
-    }
-
-    struct Images;
-    impl Make<12, 0> for Images {
-        type Block = ActNorm;
-        fn make(b: &mut Builder<f64>) -> Result<ActNorm> {
-            ActNorm::new(b, Shape::image(2, 2, 3))
-        }
-    }
-
-    #[test]
-    fn laws_hold() {
-        check_laws::<Vectors, 1, 0>();
-        check_laws::<Vectors, 2, 0>();
-        check_laws::<Vectors, 5, 0>();
-        check_laws::<Images, 12, 0>();
-    }
+    laws_on_vectors_and_images!(ActNorm, [2, 2, 3]);
 
     #[test]
     fn the_first_batch_comes_out_standardised() {

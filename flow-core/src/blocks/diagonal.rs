@@ -145,31 +145,9 @@ mod lowering;
 mod tests {
     use super::*;
     use crate::engine::Direction;
-    use crate::testing::{check_laws, single, Make};
+    use crate::testing::{laws_on_vectors_and_images, single};
 
-    struct Vectors;
-    impl<const D: usize> Make<D, 0> for Vectors {
-        type Block = Diagonal;
-        fn make(b: &mut Builder<f64>) -> Result<Diagonal> {
-            Diagonal::new(b, Shape::vector(D))
-        }
-    }
-
-    struct Images;
-    impl Make<18, 0> for Images {
-        type Block = Diagonal;
-        fn make(b: &mut Builder<f64>) -> Result<Diagonal> {
-            Diagonal::new(b, Shape::image(3, 2, 3))
-        }
-    }
-
-    #[test]
-    fn laws_hold() {
-        check_laws::<Vectors, 1, 0>();
-        check_laws::<Vectors, 2, 0>();
-        check_laws::<Vectors, 5, 0>();
-        check_laws::<Images, 18, 0>();
-    }
+    laws_on_vectors_and_images!(Diagonal, [3, 2, 3]);
 
     #[test]
     fn scales_each_channel_at_every_pixel() {

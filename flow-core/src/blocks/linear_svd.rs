@@ -215,31 +215,9 @@ mod lowering;
 mod tests {
     use super::*;
     use crate::engine::Direction;
-    use crate::testing::{check_laws, single, Make};
+    use crate::testing::{laws_on_vectors_and_images, single};
 
-    struct Vectors;
-    impl<const D: usize> Make<D, 0> for Vectors {
-        type Block = LinearSvd;
-        fn make(b: &mut Builder<f64>) -> Result<LinearSvd> {
-            LinearSvd::new(b, Shape::vector(D))
-        }
-    }
-
-    struct Images;
-    impl Make<12, 0> for Images {
-        type Block = LinearSvd;
-        fn make(b: &mut Builder<f64>) -> Result<LinearSvd> {
-            LinearSvd::new(b, Shape::image(3, 2, 2))
-        }
-    }
-
-    #[test]
-    fn laws_hold() {
-        check_laws::<Vectors, 1, 0>();
-        check_laws::<Vectors, 2, 0>();
-        check_laws::<Vectors, 5, 0>();
-        check_laws::<Images, 12, 0>();
-    }
+    laws_on_vectors_and_images!(LinearSvd, [3, 2, 2]);
 
     #[test]
     fn its_singular_values_are_those_that_it_names() {

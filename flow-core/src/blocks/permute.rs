@@ -29,6 +29,9 @@ impl Permute {
     }
 
     /// `yᵢ = x₍(i+by) mod d₎`.
+    ///
+    /// # Errors
+    /// As [`reverse`](Self::reverse).
     pub fn roll<E: Scalar>(builder: &mut Builder<E>, shape: Shape, by: usize) -> Result<Self> {
         let by = by % non_empty(shape)?.features();
         Self::new(builder, shape, Order::Roll(by))
@@ -39,6 +42,9 @@ impl Permute {
     ///
     /// The buffer `permutation` `[features]` is saved with the weights, and one that was loaded
     /// counts instead of the seed.
+    ///
+    /// # Errors
+    /// As [`reverse`](Self::reverse).
     pub fn shuffle<E: Scalar>(builder: &mut Builder<E>, shape: Shape, seed: u64) -> Result<Self> {
         let features = non_empty(shape)?.features();
         let start = Noise::seed(seed).named(&builder.path()).permutation(features);

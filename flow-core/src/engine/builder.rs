@@ -45,6 +45,9 @@ impl<E: Scalar> Builder<E> {
     }
 
     /// Makes a block under a path one longer.
+    ///
+    /// # Errors
+    /// Those of `make`.
     pub fn block<T: Block<E>>(
         &mut self,
         name: impl ToString,

@@ -314,6 +314,9 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// Runs a block's forward direction.
+    ///
+    /// # Errors
+    /// Those of the block; one that cannot be inverted, under [`Memory::Inverted`].
     pub fn forward<B: Block<E>>(
         &mut self,
         block: &B,
@@ -339,6 +342,9 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// Runs a block's inverse direction.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
     pub fn inverse<B: Block<E>>(
         &mut self,
         block: &B,
@@ -368,6 +374,10 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// Runs the vector-Jacobian product of a block's forward direction.
+    ///
+    /// # Errors
+    /// Those of the block, and of its pass where that runs again; an inverse that has exploded, where
+    /// the guard's policy makes that an error.
     pub fn forward_vjp<B: Block<E>>(
         &mut self,
         block: &B,
@@ -386,6 +396,9 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// Runs the vector-Jacobian product of a block's inverse direction.
+    ///
+    /// # Errors
+    /// As [`forward_vjp`](Self::forward_vjp).
     pub fn inverse_vjp<B: Block<E>>(
         &mut self,
         block: &B,

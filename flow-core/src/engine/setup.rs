@@ -31,6 +31,9 @@ impl<'a, E: Scalar> Setup<'a, E> {
     }
 
     /// Initialises a block from its input `x`, then turns `x` into its output.
+    ///
+    /// # Errors
+    /// Those of the block.
     pub fn initialize<B: Block<E>>(&mut self, block: &B, x: &mut [E]) -> Result<()> {
         block.initialize(self, x)?;
         if B::COMPOSITE {

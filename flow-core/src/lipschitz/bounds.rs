@@ -230,6 +230,18 @@ impl Bounds {
 
     /// A lower bound of the forward direction's constant: the reciprocal of the inverse's upper
     /// bound, 0 where there is none (Behrmann et al. 2021, remark 3).
+    ///
+    /// ```
+    /// use flow_core::lipschitz::Region;
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! { struct Doubled: Vector<3> { scale(2.0); } }
+    ///
+    /// let bounds = Doubled::<f64>::build(&Default::default(), 0)?.bilipschitz(&Region::everything())?;
+    /// assert!((bounds.least_forward() - 2.0).abs() < 1e-9 && bounds.least_forward() <= 2.0);
+    /// assert!((bounds.least_inverse() - 0.5).abs() < 1e-9 && bounds.least_inverse() <= 0.5);
+    /// # Ok::<(), FlowError>(())
+    /// ```
     pub fn least_forward(&self) -> f64 {
         (-self.inverse.log).exp().next_down().max(0.0)
     }

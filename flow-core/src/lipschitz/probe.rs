@@ -157,6 +157,9 @@ impl<'a, E: Scalar> Probe<'a, E> {
     }
 
     /// Asks a block.
+    ///
+    /// # Errors
+    /// Those of the block.
     pub fn visit<B: Block<E>>(&mut self, block: &B) -> Result<Amplification> {
         if B::COMPOSITE {
             return block.amplification(self);

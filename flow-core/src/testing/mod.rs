@@ -20,6 +20,38 @@ where
     check::<M, D, C>(&[Direction::Forward, Direction::Inverse]);
 }
 
+/// The laws of a block that takes any shape: `Vectors` and `Images`, of that size, make it, and a test
+/// runs them.
+macro_rules! laws_on_vectors_and_images {
+    ($Block:ident, [$channels:literal, $height:literal, $width:literal]) => {
+        struct Vectors;
+        impl<const D: usize> crate::testing::Make<D, 0> for Vectors {
+            type Block = $Block;
+            fn make(b: &mut crate::Builder<f64>) -> crate::Result<$Block> {
+                $Block::new(b, crate::Shape::vector(D))
+            }
+        }
+
+        struct Images;
+        impl crate::testing::Make<{ $channels * $height * $width }, 0> for Images {
+            type Block = $Block;
+            fn make(b: &mut crate::Builder<f64>) -> crate::Result<$Block> {
+                $Block::new(b, crate::Shape::image($channels, $height, $width))
+            }
+        }
+
+        #[test]
+        fn laws_hold() {
+            use crate::testing::check_laws;
+            check_laws::<Vectors, 1, 0>();
+            check_laws::<Vectors, 2, 0>();
+            check_laws::<Vectors, 5, 0>();
+            check_laws::<Images, { $channels * $height * $width }, 0>();
+        }
+    };
+}
+pub(crate) use laws_on_vectors_and_images;
+
 /// The laws of a block that has no inverse.
 pub(crate) fn check_forward_laws<M: Make<D, C>, const D: usize, const C: usize>()
 where

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, thread};
 
 use super::Compiler;
 use crate::kernels::{Family, FAMILIES};
@@ -66,21 +67,35 @@ impl Cache {
         Ok(ptx)
     }
 
-    /// Compiles all kernels for each architecture and keeps them.
+    /// Compiles all kernels for each architecture, on all processors, and keeps them.
     ///
     /// # Errors
     /// Without a compiler, or where the folder cannot be written to.
     pub fn fill(&self, architectures: &[&str]) -> Result<()> {
         let compiler = Compiler::new()?;
-        for architecture in architectures {
-            for family in FAMILIES {
+        let jobs: Vec<_> = architectures
+            .iter()
+            .flat_map(|architecture| FAMILIES.iter().map(move |family| (family, architecture)))
+            .collect();
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<()> {
+            while let Some((family, architecture)) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+            {
                 let ptx = compiler.compile(family, architecture)?;
                 let path = self.path(family, architecture);
                 self.keep(&path, &ptx)
                     .map_err(|error| DeviceError::Cache { path, reason: error.to_string() })?;
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let threads = thread::available_parallelism().map_or(1, |count| count.get());
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let join = |worker: thread::ScopedJoinHandle<'_, Result<()>>| {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            workers.into_iter().try_for_each(join)
+        })
     }
 
     /// What was kept for an older architecture: a card runs that too.

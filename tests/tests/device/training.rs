@@ -88,6 +88,26 @@ fn training_is_that_of_the_cpu() {
 }
 
 #[test]
+fn a_learning_rate_holds_from_the_next_step_on() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let mut flow = Plain::<f32>::build(&cpu, 1).unwrap();
+    let rows = Rows::new(normal("x", 3 * 24), 3).unwrap();
+    let mut on_gpu = flow.on(gpu).unwrap();
+    let mut after = |rate: f64| {
+        let mut training = on_gpu.train(Adam::new(1e-2), None, &rows, 8, 0).unwrap();
+        training.set_learning_rate(rate);
+        training.step().unwrap();
+        on_gpu.to_cpu(&mut flow).unwrap();
+        weights::all(&flow)
+    };
+    let start = after(0.0);
+    assert_eq!(start, weights::all(&Plain::<f32>::build(&cpu, 1).unwrap()));
+    let moved = after(0.5);
+    let most = start.iter().zip(&moved).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!((most - 0.5).abs() < 1e-3, "Adam's first step is as long as the rate: {most}");
+}
+
+#[test]
 fn derived_weights_are_followed_on_the_device() {
     let cpu = Cpu::default();
     let mut linear = Linear::<f32>::build(&cpu, 1).unwrap();
