@@ -237,8 +237,12 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
     /// The mean negative log-likelihood of the last step's batch, before that step: waits for it.
     ///
     /// # Errors
-    /// [`FlowError::Diverged`] where it is not finite, and what the device reports.
+    /// Before the first step, [`FlowError::Diverged`] where it is not finite, and what the device
+    /// reports.
     pub fn loss(&self) -> Result<f64> {
+        if self.steps == 0 {
+            return Err(FlowError::option("the steps before a loss", 0, "at least 1"));
+        }
         let loss = f64::from(self.flow.last_loss()?);
         if loss.is_finite() {
             return Ok(loss);

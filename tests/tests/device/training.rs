@@ -117,6 +117,7 @@ fn rates_out_of_range_are_refused() {
         assert!(on_gpu.train(rule, None, &rows, 8, 0).is_err());
     }
     let mut training = on_gpu.train(Adam::default(), None, &rows, 8, 0).unwrap();
+    assert!(training.loss().unwrap_err().to_string().contains("at least 1"));
     let error = training.set_learning_rate(f64::NAN).unwrap_err().to_string();
     assert!(error.starts_with("the learning rate is NaN"), "{error}");
 }
