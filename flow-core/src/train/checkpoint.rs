@@ -104,6 +104,10 @@ pub(super) fn load<E: Scalar>(
     run.validated = reader.note("validated")?;
     run.moments = read_moments(&reader, "moments", &run.moments)?;
     run.average = read_average(&reader, "average", count)?;
+    if trainer.average.is_none() && !run.average.is_empty() {
+        let expected = "one, as the interrupted run had: trainer.average(decay)";
+        return Err(FlowError::option("the trainer's average of the weights", "none", expected));
+    }
     if reader.shape("best.parameters").is_some() {
         run.best = Some(Values {
             parameters: reader.flat("best.parameters", count)?,
