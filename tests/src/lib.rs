@@ -51,7 +51,7 @@ pub struct Slopes<E> {
 }
 
 /// A flow whose passes can be asked for in plain numbers, with or without a context.
-pub trait Subject<E: Scalar> {
+pub trait Subject<E: Scalar>: Sized {
     /// Numbers a row of data.
     const SIZE: usize;
     /// Numbers a row of context.
@@ -66,6 +66,9 @@ pub trait Subject<E: Scalar> {
     /// Replaces the numbers of a parameter or buffer.
     fn set(&mut self, name: &str, values: &[E]);
 
+    /// The same flow with numbers of its own.
+    fn again(&self) -> Self;
+
     /// One pass.
     fn run(&self, direction: Direction, x: &[E], context: &[E]) -> Output<E>;
 
@@ -77,7 +80,11 @@ pub trait Subject<E: Scalar> {
         direction: Direction,
         x: &[E],
         context: &[E],
-    ) -> Output<E>;
+    ) -> Output<E> {
+        let mut other = self.again();
+        other.set(name, values);
+        other.run(direction, x, context)
+    }
 
     /// The gradients of a pass, through dfdx's tape.
     fn slopes(
@@ -292,17 +299,8 @@ macro_rules! subjects {
                 $run(&self.0, direction, x)
             }
 
-            fn run_with(
-                &self,
-                name: &str,
-                values: &[$E],
-                direction: Direction,
-                x: &[$E],
-                context: &[$E],
-            ) -> Output<$E> {
-                let mut other = Self(self.0.clone());
-                other.set(name, values);
-                other.run(direction, x, context)
+            fn again(&self) -> Self {
+                Self(self.0.clone())
             }
 
             fn slopes_in(
@@ -350,17 +348,8 @@ macro_rules! conditioned {
                 run(&self.0.given(context), direction, x)
             }
 
-            fn run_with(
-                &self,
-                name: &str,
-                values: &[$E],
-                direction: Direction,
-                x: &[$E],
-                context: &[$E],
-            ) -> Output<$E> {
-                let mut other = Self(self.0.clone());
-                other.set(name, values);
-                other.run(direction, x, context)
+            fn again(&self) -> Self {
+                Self(self.0.clone())
             }
 
             fn slopes_in(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dfdx::prelude::{Cpu, Tensor, TensorFromVec};
+use dfdx::prelude::{Const, Cpu, Dim, Tensor, TensorFromVec};
 use flow_cuda::kernels::noise::stream as noise_stream;
 use flow_cuda::{Device, Slot};
 
@@ -12,10 +12,11 @@ use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::tape::{Batch, Row};
 use super::training::Update;
-use crate::engine::{check, AddGradient, Direction, Machine};
+use crate::engine::{check, ordered, read, AddGradient, Direction, Machine};
 use crate::memory::GuardReport;
 use crate::{
-    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State, Values,
+    Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State,
+    Unconditional, Values, Vector,
 };
 
 /// A flow whose numbers are on a device, with the weights that it had when it was brought there.
@@ -109,9 +110,9 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     /// Where `rows` is 0, or as [`inverse`](Self::inverse).
     pub fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Batch<A::Event, usize>>
     where
-        A: Invertible,
+        A: Architecture<f32, Context = Unconditional> + Invertible,
     {
-        let (x, _) = self.draw(rows, noise)?;
+        let (x, _) = self.draw(rows, &[], noise)?;
         tensor(x, A::Event::batch(rows))
     }
 
@@ -125,9 +126,29 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         noise: &mut Noise,
     ) -> Result<(Batch<A::Event, usize>, Row<usize>)>
     where
-        A: Invertible,
+        A: Architecture<f32, Context = Unconditional> + Invertible,
     {
-        let (x, log_prob) = self.draw(rows, noise)?;
+        let (x, log_prob) = self.draw(rows, &[], noise)?;
+        Ok((tensor(x, A::Event::batch(rows))?, tensor(log_prob, (rows,))?))
+    }
+
+    /// A sample of a conditional flow for each row of `context`, and their log-probabilities.
+    ///
+    /// # Errors
+    /// A context without rows, or with a number that is not finite, and as
+    /// [`inverse_given`](Self::inverse_given).
+    pub fn sample_given<const C: usize, M: Dim>(
+        &self,
+        context: Tensor<(M, Const<C>), f32, Cpu>,
+        noise: &mut Noise,
+    ) -> Result<(Batch<A::Event, usize>, Row<usize>)>
+    where
+        A: Architecture<f32, Context = Vector<C>> + Invertible,
+    {
+        let (context, _) = ordered(context)?;
+        let context = read(context, "context", C)?;
+        let rows = context.len() / C;
+        let (x, log_prob) = self.draw(rows, &context, noise)?;
         Ok((tensor(x, A::Event::batch(rows))?, tensor(log_prob, (rows,))?))
     }
 
@@ -143,6 +164,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         context: &[f32],
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         check(x, "batch", A::Event::SHAPE.size())?;
+        check_context::<A>(context)?;
         let direction = if backwards { Direction::Inverse } else { Direction::Forward };
         self.run(direction, x, context)
     }
@@ -162,6 +184,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     ) -> Result<DeviceGradients> {
         let direction = if backwards { Direction::Inverse } else { Direction::Forward };
         check(x, "batch", A::Event::SHAPE.size())?;
+        check_context::<A>(context)?;
         let rows = self.rows(x, context)?;
         for (what, numbers, expected) in [
             ("the cotangent", cotangent, x.len()),
@@ -250,7 +273,12 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     }
 
     /// Samples of the base brought through the inverse, with their log-probabilities.
-    fn draw(&self, rows: usize, noise: &mut Noise) -> Result<(Vec<f32>, Vec<f32>)> {
+    fn draw(
+        &self,
+        rows: usize,
+        context: &[f32],
+        noise: &mut Noise,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         if rows == 0 {
             return Err(FlowError::EmptyBatch { what: "sample".into() });
         }
@@ -260,9 +288,10 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
             let mut log_prob = vec![0.0; rows];
             if let Some(Drawn { stream, .. }) = drawn {
                 store.write(key, stream, &noise_stream(noise.key(), 0))?;
+                store.write(key, places.context.slot, context)?;
             } else {
                 let z = self.machine.sample_base(rows, &noise, 1.0, Some(&mut log_prob));
-                store.start(key, &z, &[])?;
+                store.start(key, &z, context)?;
             }
             store.run(key, &[PASS])?;
             if let Some(Drawn { log_prob: slot, .. }) = drawn {
@@ -391,4 +420,12 @@ pub(super) fn tensor<S: dfdx::prelude::Shape>(
 ) -> Result<Tensor<S, f32, Cpu>> {
     let made = Cpu::default().try_tensor_from_vec(numbers, shape);
     made.map_err(|error| FlowError::Gradient(error.to_string()))
+}
+
+/// An error for the first number of a context that is not finite.
+fn check_context<A: Architecture<f32>>(context: &[f32]) -> Result<()> {
+    match context.is_empty() {
+        true => Ok(()),
+        false => check(context, "context", A::Context::SIZE.max(1)),
+    }
 }

@@ -30,8 +30,9 @@
 //! plan that they came from, when a training begins for that of its steps; `Gpu::without_graphs` turns
 //! them off, and [`OnDevice::graphs`] says what could not be captured.
 //!
-//! Blocks and nets of one's own have no kernels: they are an error that names them,
-//! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu). A fixed point, as in the inverse of a residual
+//! Blocks and nets of one's own are an error that names them,
+//! [`FlowError::NotOnGpu`](crate::FlowError::NotOnGpu), unless they record themselves out of the
+//! [`kernels`] that are there ([`Block::lower`](crate::Block::lower)). A fixed point, as in the inverse of a residual
 //! block, and steps of a solver that chooses them as it goes, run until every row has its answer; the
 //! processor looks every few turns. A plan has room for 64 such steps of each row where gradients are
 //! asked for; where one takes more it is made once more, with room for them, whichever way it was asked for:
@@ -56,7 +57,8 @@ mod training;
 #[cfg(feature = "cuda-emulation")]
 pub use flow_cuda::Emulated;
 pub use flow_cuda::{
-    Area, Cache, Device, DeviceError, Either, Gpu, Op, Products, Slot, ARCHITECTURES,
+    kernels, Area, Cache, Device, DeviceError, Either, Gpu, Op, Products, Recording, Slot, Table,
+    ARCHITECTURES,
 };
 
 pub use flow::{DeviceGradients, OnDevice};

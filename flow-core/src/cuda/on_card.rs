@@ -225,7 +225,8 @@ impl Store<Gpu> {
     fn copy_out(&mut self, key: Key, slot: Slot, to: Address) -> Result<()> {
         self.check(slot, to)?;
         let (device, memory) = self.place(key, slot.area)?;
-        // SAFETY: as above; nobody else knows of that gradient yet.
+        // SAFETY: a gradient on this card of as many numbers, which was made for this copy: the caller
+        // holds it, dfdx has finished making it, and nobody else knows of it yet.
         Ok(unsafe { device.copy_to(memory, slot.offset, (to.at, slot.len)) }?)
     }
 

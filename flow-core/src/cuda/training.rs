@@ -14,7 +14,8 @@ use crate::train::{Clip, Optimizer, Place, Rows, Step};
 use crate::{Architecture, Context, Event, FlowError, Result};
 
 /// A training of a flow by its likelihood, on the device: parameters, gradients, moments and data
-/// stay there. A step sends the numbers of its rows and three more, and brings nothing back.
+/// stay there. A step sends the numbers of its rows and seven more, and brings nothing back but,
+/// where a fixed point or a solver runs until every row has its answer, whether one is left.
 ///
 /// Made by [`OnDevice::train`].
 pub struct Training<'f, A: Architecture<f32>, D: Device> {
@@ -104,7 +105,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     /// those that [`Trainer`](crate::Trainer) takes with the same `seed`.
     ///
     /// # Errors
-    /// An optimiser other than `Adam` and `AdamW`; data of another width or without rows; a flow that
+    /// An optimiser other than `Adam` and `AdamW`, or with options out of range; data of another width or without rows; a flow that
     /// has no kernels yet, or too little memory on the device.
     pub fn train(
         &mut self,
@@ -115,6 +116,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         seed: u64,
     ) -> Result<Training<'_, A, D>> {
         let optimizer = optimizer.into();
+        optimizer.check()?;
         let (rule, rate, decay) = match optimizer {
             Optimizer::Adam(a) => (
                 Rule { betas: a.betas, epsilon: a.epsilon, weight_decay: a.weight_decay },
@@ -235,8 +237,12 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
     /// The mean negative log-likelihood of the last step's batch, before that step: waits for it.
     ///
     /// # Errors
-    /// [`FlowError::Diverged`] where it is not finite, and what the device reports.
+    /// Before the first step, [`FlowError::Diverged`] where it is not finite, and what the device
+    /// reports.
     pub fn loss(&self) -> Result<f64> {
+        if self.steps == 0 {
+            return Err(FlowError::option("the steps before a loss", 0, "at least 1"));
+        }
         let loss = f64::from(self.flow.last_loss()?);
         if loss.is_finite() {
             return Ok(loss);
@@ -263,8 +269,16 @@ impl<A: Architecture<f32>, D: Device> Training<'_, A, D> {
     }
 
     /// The step size from now on, for a schedule.
-    pub fn set_learning_rate(&mut self, rate: f64) {
+    ///
+    /// # Errors
+    /// One that is not a finite number of at least 0.
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<()> {
+        if !(rate >= 0.0 && rate.is_finite()) {
+            let expected = "a finite number of at least 0";
+            return Err(FlowError::option("the learning rate", rate, expected));
+        }
         self.rate = rate;
+        Ok(())
     }
 
     /// Steps so far.

@@ -110,6 +110,9 @@ impl<E: Scalar> Builder<E> {
     }
 
     /// A tensor that is saved with the weights but not trained.
+    ///
+    /// # Panics
+    /// Where `start` gives another number of values than the shape holds: a bug of the block.
     pub fn buffer(
         &mut self,
         name: &str,

@@ -82,7 +82,7 @@ impl Place {
         }
         let size = self.batch_size as u64;
         let from = self.batch.saturating_mul(size).min(rows as u64) as usize;
-        let to = (from + self.batch_size).min(rows);
+        let to = from.saturating_add(self.batch_size).min(rows);
         &self.order[from..to]
     }
 }
@@ -94,7 +94,7 @@ impl<E: Scalar> Batches<E> for &Rows<E> {
     }
 
     fn per_epoch(&self, batch_size: usize) -> Option<u64> {
-        Some(self.len().div_ceil(batch_size) as u64)
+        Some(self.len().div_ceil(batch_size.max(1)) as u64)
     }
 }
 

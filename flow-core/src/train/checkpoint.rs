@@ -88,7 +88,13 @@ pub(super) fn load<E: Scalar>(
 ) -> Result<Run<E>> {
     let bytes = std::fs::read(path).map_err(|error| FlowError::file(path, error))?;
     let reader = Reader::new(path, &bytes)?;
-    same(&reader, "flow checkpoint", FORMAT)?;
+    let format: u32 = reader.note("flow checkpoint")?;
+    if format != FORMAT {
+        return Err(reader.wrong(format!(
+            "the checkpoint has format {format}, this version of flow-core reads {FORMAT}\nhelp: \
+             resume with the version that wrote it, or begin anew with another file"
+        )));
+    }
     same(&reader, "optimizer", trainer.optimizer.name().to_string())?;
     same(&reader, "seed", trainer.seed)?;
     same(&reader, "batch size", trainer.batch_size)?;
@@ -104,6 +110,10 @@ pub(super) fn load<E: Scalar>(
     run.validated = reader.note("validated")?;
     run.moments = read_moments(&reader, "moments", &run.moments)?;
     run.average = read_average(&reader, "average", count)?;
+    if trainer.average.is_none() && !run.average.is_empty() {
+        let expected = "one, as the interrupted run had: trainer.average(decay)";
+        return Err(FlowError::option("the trainer's average of the weights", "none", expected));
+    }
     if reader.shape("best.parameters").is_some() {
         run.best = Some(Values {
             parameters: reader.flat("best.parameters", count)?,

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::engine::News;
-use crate::{FlowError, Result};
+use crate::io::write_atomically;
+use crate::Result;
 
 /// One step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -102,12 +103,13 @@ impl History {
     /// A file that cannot be written.
     pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let failed = |error: csv::Error| FlowError::file(path, error);
-        let mut writer = csv::Writer::from_path(path).map_err(failed)?;
-        for record in &self.records {
-            writer.serialize(record).map_err(failed)?;
-        }
-        writer.flush().map_err(|error| FlowError::file(path, error))
+        write_atomically(path, |file| {
+            let mut writer = csv::Writer::from_writer(file);
+            for record in &self.records {
+                writer.serialize(record)?;
+            }
+            writer.flush()
+        })
     }
 }
 

@@ -31,6 +31,11 @@ pub(super) trait Learner<E: Scalar> {
     /// The parts of the parameters that optimisers may change.
     fn trainable(&self) -> &[Range<usize>];
 
+    /// An error where it is known before a run that the loss cannot take such rows.
+    fn takes(&self, _: &Rows<E>) -> Result<()> {
+        Ok(())
+    }
+
     /// The mean loss of a batch in a step, and its gradient by all parameters.
     fn gradient(&mut self, batch: &Rows<E>, step: &Step, gradient: &mut Vec<E>) -> Result<f64>;
 
@@ -107,6 +112,10 @@ impl<A: Architecture<E>, E: Scalar> Learner<E> for Likelihood<'_, A, E> {
 
     fn trainable(&self) -> &[Range<usize>] {
         &self.trainable
+    }
+
+    fn takes(&self, rows: &Rows<E>) -> Result<()> {
+        fits::<A, E>(rows)
     }
 
     fn gradient(&mut self, batch: &Rows<E>, step: &Step, gradient: &mut Vec<E>) -> Result<f64> {

@@ -53,6 +53,13 @@ impl Trainer {
             let expected = "held-out rows\nhelp: batches.validated_by(held_out)";
             return Err(FlowError::option("the data that patience looks at", "none", expected));
         }
+        let folder = self.checkpoint.as_deref().and_then(Path::parent);
+        if let Some(folder) = folder.filter(|folder| *folder != Path::new("") && !folder.is_dir()) {
+            return Err(FlowError::file(
+                folder,
+                "is no folder, and the checkpoint is to lie in it",
+            ));
+        }
         if self.resume && self.checkpoint.is_none() {
             let expected = "a file\nhelp: trainer.checkpoint(path)";
             return Err(FlowError::option("the checkpoint to resume from", "none", expected));

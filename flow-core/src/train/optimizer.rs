@@ -143,7 +143,7 @@ impl Optimizer {
         }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let (decay, unit, epsilon) = match *self {
             Self::Adam(Adam { weight_decay, betas, epsilon, .. })
             | Self::AdamW(AdamW { weight_decay, betas, epsilon, .. })

@@ -77,6 +77,7 @@ pub(super) fn train<E: Scalar>(
     let per_epoch = batches.per_epoch(trainer.batch_size.max(1));
     let total = trainer.total(per_epoch);
     trainer.check(total, batches.held_out().is_some())?;
+    batches.held_out().map_or(Ok(()), |rows| learner.takes(rows))?;
     let begun = Instant::now();
     let mut run = match trainer.interrupted() {
         Some(path) => {
@@ -156,9 +157,10 @@ pub(super) fn train<E: Scalar>(
     };
     progress.finish(run.step);
     // Before the last validation, which a run that goes on from here would not have done.
-    run.save(trainer, learner)?;
+    let saved = run.save(trainer, learner);
+    // The learner has its best weights also where they could not be written.
     run.finish(trainer, learner, batches.held_out())?;
-    Ok(run.history)
+    saved.map(|()| run.history)
 }
 
 impl<E: Scalar> Run<E> {

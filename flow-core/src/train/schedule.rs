@@ -47,7 +47,7 @@ impl Schedule {
                 // Written so that the middle is exactly one half.
                 0.5 + 0.5 * (std::f64::consts::PI * (0.5 - part)).sin()
             }
-            (Self::Exponential { factor, every }, _) => factor.powf((step / every) as f64),
+            (Self::Exponential { factor, every }, _) => factor.powf((step / every.max(1)) as f64),
         }
     }
 

@@ -29,7 +29,7 @@ struct Handle(sys::cublasLtHandle_t);
 
 // SAFETY: the library's functions may be called with one handle by several threads.
 unsafe impl Send for Handle {}
-// SAFETY: as above.
+// SAFETY: the same holds of calls at the same time; the handle itself never changes.
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
@@ -181,7 +181,7 @@ impl BlasLt {
             // SAFETY: the wishes are alive, and the attribute is of that type.
             unsafe { result::set_matmul_pref_attribute(wishes.0, attribute, at, 4) }
         };
-        // SAFETY: as above.
+        // SAFETY: the wishes are alive, and this attribute is a `size_t`, as `room` is.
         unsafe {
             let attribute = Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
             let at = (&raw const room).cast();

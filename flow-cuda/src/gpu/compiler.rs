@@ -23,7 +23,13 @@ impl Compiler {
         if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
             broken = load_from(
                 Path::new(&folder),
-                &["libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", "nvrtc64_120_0.dll"],
+                &[
+                    "libnvrtc.so.13",
+                    "libnvrtc.so.12",
+                    "libnvrtc.so.11.2",
+                    "libnvrtc.so",
+                    "nvrtc64_120_0.dll",
+                ],
             );
         }
         // SAFETY: it loads the compiler's library, whose initialisers are the vendor's.

@@ -202,9 +202,9 @@ extern "C" __global__ void torus_search(Arguments a) {
         Squaring at = squaring(a, m, blockIdx.x, frequency, &exponent, room);
         double bound = at.whole, root = 0.5;
         for (int k = 0;; k++, root *= 0.5) {
-            // ‖Q‖_F ≤ √n·‖Q‖.
+            // ‖Q‖_F ≤ √n·‖Q‖; what follows from that never falls from step to step.
             double least_here = ldexp(bound, exponent) * pow((double)side, -root), least = 0.0;
-            if (threadIdx.x == 0) least_of[frequency] = least_here;
+            if (threadIdx.x == 0) least_of[frequency] = fmax(least_of[frequency], least_here);
             for (int i = threadIdx.x; i < all; i += TEAM) least = fmax(least, least_of[i]);
             least = team_most(least, room);
             if (k == m[SQUARE_COUNT] || ldexp(bound, exponent) < CLEARLY * least) break;

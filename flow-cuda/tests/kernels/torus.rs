@@ -1,11 +1,12 @@
 use std::f64::consts::PI;
 
-use flow_cuda::kernels::norms::{Limit, Measured, Normed, Part};
+use flow_cuda::kernels::norms::{Limit, Measured, Normed, Norms, Part};
+use flow_cuda::kernels::rows::scaled_copy;
 use flow_cuda::kernels::torus::Taps;
 use flow_cuda::Slot;
 
 use super::norms::{layer, limited_of, Kind, Scaled};
-use super::{dot, numbers, slopes, times, wide};
+use super::{dot, numbers, slopes, times, wide, Trial};
 
 /// A convolution of an image with zeros around it.
 #[derive(Clone, Copy, Debug)]
@@ -234,6 +235,41 @@ fn the_torus_of_the_image_itself_would_be_too_small() {
 }
 
 #[test]
+fn a_greater_frobenius_norm_is_no_greater_norm() {
+    // 0.8 times the identity at the first frequency, the diagonal of 1 and three times 0.6 at the last.
+    let shape = Shape::new([4, 4], 3, [1, 4]);
+    let mut w = vec![0.0; shape.len()];
+    for i in 0..4 {
+        let (first, last) = (0.8, if i == 0 { 1.0 } else { 0.6 });
+        w[(9 * i + 4) * 4 + i] = 0.5 * (first + last);
+        w[(9 * i + 5) * 4 + i] = 0.5 * (first - last);
+    }
+    let Some((bound, _)) = bound(&w, shape) else { return };
+    let want = shape.schatten(&wide(&w));
+    assert!((bound / want - 1.0).abs() < 2e-7 && want < 1.01, "{bound}, not {want}");
+}
+
+#[test]
+fn what_a_sum_loses_is_carried_along() {
+    // Two equal columns of 1 and 4096 times 2⁻²⁷: the squared norm is 2 + 2⁻⁴¹, but a sum that has
+    // reached 1 does not change by 2⁻⁵⁴.
+    let shape = Shape::new([4097, 2], 3, [1, 1]);
+    let mut w = vec![0.0; shape.len()];
+    for (output, row) in w.chunks_exact_mut(18).enumerate() {
+        row[8..10].fill(if output == 0 { 1.0 } else { 2_f32.powi(-27) });
+    }
+    let Some(mut trial) = Trial::new() else { return };
+    let (put, found) = (trial.put(&w), trial.room(2));
+    let norms = Norms::new(&mut trial.recording, vec![shape.measured(put)]);
+    let mut ops = norms.record();
+    ops.push(scaled_copy(found, norms.bounds(), 1.0));
+    let halves = trial.run(ops, &[found]).remove(0);
+    let [low, high] = [halves[0], halves[1]].map(|half| u64::from(half.to_bits()));
+    let (bound, exact) = (f64::from_bits(high << 32 | low), (2.0 + 2_f64.powi(-41)).sqrt());
+    assert!(bound >= exact && bound < exact * (1.0 + 1e-11), "{bound}, not {exact}");
+}
+
+#[test]
 fn convolutions_without_a_norm() {
     let shape = Shape::new([2, 1], 3, [2, 2]);
     let kind = |numbers| shape.measured(numbers);
@@ -251,6 +287,11 @@ fn convolutions_without_a_norm() {
     let Some(found) = limited_of(&weights, &by, &limit) else { return };
     assert_eq!(found.factor, 0.0);
     assert!(found.scaled[0][7].is_nan() && found.directions[0] == [0.0; 18]);
+    // Also with a way past it, where its part in the derivative is ∞/∞.
+    let skip = Part { weights: vec![0], gain: 1.0, skips: true };
+    let limit = Limit { parts: vec![skip, layer(1, 1.0)], ..limit };
+    let Some(found) = limited_of(&weights, &by, &limit) else { return };
+    assert_eq!(found.directions[0], [0.0; 18]);
 }
 
 /// Two layers that everything passes, and a matrix and a convolution with a way past them.

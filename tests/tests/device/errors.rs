@@ -5,7 +5,7 @@ use dfdx::prelude::Cpu;
 use flow_core::cuda::Emulated;
 use flow_core::prelude::*;
 use flow_core::train::Adam;
-use flow_core::{Architecture, Flow, Invertible};
+use flow_core::{Architecture, Flow, Invertible, Unconditional};
 use flow_tests::faulty::{Fault, Faulty};
 use flow_tests::weights::{self, normal};
 
@@ -36,7 +36,7 @@ fn start() -> (Plain<f32>, Rows<f32>) {
 }
 
 /// All that a user does with a flow on a device.
-fn everything<A: Architecture<f32> + Invertible>(
+fn everything<A: Architecture<f32, Context = Unconditional> + Invertible>(
     flow: &Flow<A, f32>,
     rows: &Rows<f32>,
     device: Faulty<Emulated>,

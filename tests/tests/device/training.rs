@@ -95,7 +95,7 @@ fn a_learning_rate_holds_from_the_next_step_on() {
     let mut on_gpu = flow.on(gpu).unwrap();
     let mut after = |rate: f64| {
         let mut training = on_gpu.train(Adam::new(1e-2), None, &rows, 8, 0).unwrap();
-        training.set_learning_rate(rate);
+        training.set_learning_rate(rate).unwrap();
         training.step().unwrap();
         on_gpu.to_cpu(&mut flow).unwrap();
         weights::all(&flow)
@@ -105,6 +105,21 @@ fn a_learning_rate_holds_from_the_next_step_on() {
     let moved = after(0.5);
     let most = start.iter().zip(&moved).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!((most - 0.5).abs() < 1e-3, "Adam's first step is as long as the rate: {most}");
+}
+
+#[test]
+fn rates_out_of_range_are_refused() {
+    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
+    let flow = Plain::<f32>::build(&cpu, 1).unwrap();
+    let rows = Rows::new(normal("x", 3 * 24), 3).unwrap();
+    let mut on_gpu = flow.on(gpu).unwrap();
+    for rule in [Adam::new(f64::NAN), Adam { betas: [0.9, 1.0], ..Adam::default() }] {
+        assert!(on_gpu.train(rule, None, &rows, 8, 0).is_err());
+    }
+    let mut training = on_gpu.train(Adam::default(), None, &rows, 8, 0).unwrap();
+    assert!(training.loss().unwrap_err().to_string().contains("at least 1"));
+    let error = training.set_learning_rate(f64::NAN).unwrap_err().to_string();
+    assert!(error.starts_with("the learning rate is NaN"), "{error}");
 }
 
 #[test]

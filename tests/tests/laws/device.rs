@@ -1,4 +1,5 @@
-//! The rows of the table on a GPU, which is the emulated one unless the environment says otherwise: both directions and their products against the CPU.
+//! The rows of the table on a GPU, which is the emulated one unless the environment says otherwise: both
+//! directions and their products against the CPU.
 //!
 //! The kernels are those of a card, compiled as C++.
 
@@ -20,50 +21,28 @@ pub(crate) trait OnGpu: Subject<f32> {
     fn take(&mut self, from: &OnDevice<Self::Architecture, Chosen>) -> Result<(), FlowError>;
 }
 
-impl<A: Architecture<f32>> OnGpu for Free<A, f32>
-where
-    Self: Subject<f32>,
-{
-    type Architecture = A;
+macro_rules! on_gpu {
+    ($Subject:ident $(, $C:ident)?) => {
+        impl<A: Architecture<f32> $(, const $C: usize)?> OnGpu for $Subject<A, f32 $(, $C)?>
+        where
+            Self: Subject<f32>,
+        {
+            type Architecture = A;
 
-    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
-        self.0.on(gpu)
-    }
+            fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
+                self.0.on(gpu)
+            }
 
-    fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
-        from.to_cpu(&mut self.0)
-    }
+            fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
+                from.to_cpu(&mut self.0)
+            }
+        }
+    };
 }
 
-impl<A: Architecture<f32>> OnGpu for ForwardOnly<A, f32>
-where
-    Self: Subject<f32>,
-{
-    type Architecture = A;
-
-    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
-        self.0.on(gpu)
-    }
-
-    fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
-        from.to_cpu(&mut self.0)
-    }
-}
-
-impl<A: Architecture<f32>, const C: usize> OnGpu for Conditioned<A, f32, C>
-where
-    Self: Subject<f32>,
-{
-    type Architecture = A;
-
-    fn on_gpu(&self, gpu: Chosen) -> Result<OnDevice<A, Chosen>, FlowError> {
-        self.0.on(gpu)
-    }
-
-    fn take(&mut self, from: &OnDevice<A, Chosen>) -> Result<(), FlowError> {
-        from.to_cpu(&mut self.0)
-    }
-}
+on_gpu!(Free);
+on_gpu!(ForwardOnly);
+on_gpu!(Conditioned, C);
 
 /// Runs a row on the emulated GPU with weights away from their start, and once more with those that a
 /// training there leaves.

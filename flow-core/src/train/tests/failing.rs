@@ -95,3 +95,41 @@ fn what_cannot_be_done_is_refused() {
     assert!(error.contains("help: trainer.steps(n)"), "{error}");
     assert!(cosine.steps(3).fit(&mut flow, stream()).is_ok());
 }
+
+#[test]
+fn what_cannot_work_is_told_before_the_first_step() {
+    let before = weights(&plain());
+    let mut flow = plain();
+    let lost = std::env::temp_dir().join("flow-core-no-such-folder/run.safetensors");
+    let trainer = Trainer::new(Adam::default()).silent().checkpoint(lost);
+    let error = trainer.fit(&mut flow, &data(20, 1)).unwrap_err().to_string();
+    assert!(error.contains("flow-core-no-such-folder"), "{error}");
+    let wide = Rows::new(vec![0.0; 9], 3).unwrap();
+    let trainer = Trainer::new(Adam::default()).silent();
+    let error = trainer.fit(&mut flow, data(20, 1).validated_by(wide)).unwrap_err();
+    assert!(matches!(error, FlowError::Length { found: 3, expected: 2, .. }), "{error}");
+    assert_eq!(weights(&flow), before);
+}
+
+#[test]
+fn a_last_checkpoint_that_cannot_be_written_costs_no_weights() {
+    let folder = std::env::temp_dir().join(format!("flow-core-gone-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let gone = folder.clone();
+    let run = |trainer: Trainer, flow: &mut Flow<Tiny<0>, f64, Cpu>| {
+        trainer.average(0.5).fit(flow, &data(20, 1))
+    };
+    let trainer = || Trainer::new(Adam::new(0.1)).silent().steps(6).batch_size(5);
+    let (mut flow, mut want) = (plain(), plain());
+    let trainer_of_file = trainer().checkpoint(folder.join("run.safetensors"));
+    let error = run(
+        trainer_of_file.watch(move |_| {
+            let _ = std::fs::remove_dir_all(&gone);
+            ControlFlow::Continue(())
+        }),
+        &mut flow,
+    );
+    assert!(error.unwrap_err().to_string().contains("cannot be written"));
+    run(trainer(), &mut want).unwrap();
+    assert_eq!(weights(&flow), weights(&want));
+}

@@ -72,6 +72,14 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
         assert_eq!(weights(&flow), before);
     };
     refuse(new(Sgd::default().into()), "the optimizer of the checkpoint is Adam, that of");
+    let averaged = file("averaged");
+    new(Adam::default().into())
+        .checkpoint(&averaged)
+        .average(0.9)
+        .fit(&mut plain(), &rows)
+        .unwrap();
+    refuse(new(Adam::default().into()).checkpoint(&averaged), "average of the weights is none");
+    std::fs::remove_file(averaged).unwrap();
     refuse(new(Adam::default().into()).seed(8), "the seed of the checkpoint is 0");
     refuse(new(Adam::default().into()).batch_size(8), "the batch size of the checkpoint is 256");
 
