@@ -27,6 +27,9 @@ pub trait Architecture<E: Scalar>: Block<E> + Sized {
     const ITEMS: &'static [Item];
 
     /// Makes the blocks with their starting weights.
+    ///
+    /// # Errors
+    /// The first of its blocks' own.
     fn new(builder: &mut Builder<E>) -> Result<Self>;
 }
 

@@ -55,26 +55,44 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     const SAVES_ALIKE: bool = false;
 
     /// Data to latent.
+    ///
+    /// # Errors
+    /// A row for which it is not defined, or an operation that fails.
     fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], log_det: &mut [E]) -> Result<()>;
 
     /// Latent to data.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and a row whose inverse is not found.
     fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], log_det: &mut [E]) -> Result<()>;
 
     /// The vector-Jacobian product of [`forward`](Self::forward): `gradient` holds the loss's
     /// gradient by `z` and becomes that by `x`; `log_det` holds the loss's gradient by each row's
     /// log-determinant.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
     fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()>;
 
     /// The vector-Jacobian product of [`inverse`](Self::inverse).
+    ///
+    /// # Errors
+    /// As [`inverse`](Self::inverse).
     fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], log_det: &[E]) -> Result<()>;
 
     /// Computes what depends on the weights alone, once for each change of them.
+    ///
+    /// # Errors
+    /// Weights for which it is not defined, or an operation that fails.
     fn prepare(&self, values: &Values<E>, derived: &mut [E]) -> Result<()> {
         let _ = (values, derived);
         Ok(())
     }
 
     /// Carries the gradient of derived values on to the parameters, once for each pass.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
     fn finish(&self, state: &State<E>, derived_gradient: &[E], gradient: &mut [E]) -> Result<()> {
         let _ = (state, derived_gradient, gradient);
         Ok(())
@@ -82,6 +100,9 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
 
     /// Sets parameters from a first batch, which arrives as this block's input. A composite calls
     /// [`Setup::initialize`] for each child.
+    ///
+    /// # Errors
+    /// A batch that no parameters fit.
     fn initialize(&self, setup: &mut Setup<'_, E>, x: &mut [E]) -> Result<()> {
         let _ = (setup, x);
         Ok(())
@@ -126,6 +147,9 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     /// How much the block can amplify a change at the points that the probe stands for, at its
     /// weights; it leaves the box of what it makes of them. Without code of its own a block knows
     /// only what its [`facts`](Self::facts) say, and nothing of the box.
+    ///
+    /// # Errors
+    /// A region on which it is not defined, or an operation that fails.
     fn amplification(&self, probe: &mut Probe<'_, E>) -> Result<Amplification> {
         probe.lose_region();
         Ok(Amplification::architectural(self.facts()))
@@ -143,6 +167,9 @@ pub trait Block<E: Scalar>: Send + Sync + 'static {
     /// that of every block the bounds of a whole flow on small boxes are close, where the product of
     /// [`amplification`](Self::amplification)s grows with each block. Leaves the probe as it was. None
     /// where the block does not know them.
+    ///
+    /// # Errors
+    /// As [`amplification`](Self::amplification).
     fn mean_value(&self, probe: &mut Probe<'_, E>, cell: &Cell) -> Result<Option<MeanValue>> {
         let _ = (probe, cell);
         Ok(None)
@@ -292,6 +319,9 @@ pub trait Component<E: Scalar> {
     const CONTEXT: usize = 0;
 
     /// Builds the block with its starting weights.
+    ///
+    /// # Errors
+    /// An option out of its range, or a shape that the block does not fit.
     fn component(
         builder: &mut Builder<E>,
         site: Site,

@@ -170,7 +170,7 @@ pub enum FlowError {
     #[error("the gradient of dfdx failed: {0}")]
     Gradient(String),
 
-    /// A dfdx operation of a user's net or block that failed.
+    /// A dfdx operation that failed: one of a user's net or block, or the making of a tensor.
     #[error("an operation of dfdx failed: {0}")]
     Tensor(String),
 

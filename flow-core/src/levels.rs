@@ -1,8 +1,9 @@
 //! The latents of a multi-scale flow, level by level.
 
-use dfdx::prelude::{Cpu, Dim, HasShape, NoneTape, Tensor, TensorFromVec};
+use dfdx::prelude::{Cpu, Dim, HasShape, NoneTape, Tensor};
 
 use crate::engine::read;
+use crate::view::tensor;
 use crate::{Architecture, Backend, Event, Flow, FlowError, Result, Scalar};
 
 /// Blocks whose latents are those of a `multiscale`.
@@ -128,14 +129,6 @@ impl Place {
         }
         Ok(())
     }
-}
-
-fn tensor<S: dfdx::prelude::Shape, E: Scalar>(
-    numbers: Vec<E>,
-    shape: S,
-) -> Result<Tensor<S, E, Cpu>> {
-    let made = Cpu::default().try_tensor_from_vec(numbers, shape);
-    made.map_err(|error| FlowError::Gradient(error.to_string()))
 }
 
 macro_rules! levels {

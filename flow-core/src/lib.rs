@@ -31,6 +31,7 @@ mod levels;
 mod module;
 mod noise;
 mod pattern;
+mod room;
 mod scalar;
 #[cfg(test)]
 mod testing;

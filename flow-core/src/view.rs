@@ -6,10 +6,14 @@ use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFro
 
 use crate::architecture::invertible;
 use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Machine, Operator};
+use crate::room::room;
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Rows, Scalar,
     Vector,
 };
+
+/// The option of a number of samples that memory cannot hold.
+const SAMPLES: &str = "the number of samples";
 
 /// A batch of what a flow models, for `N` rows and a tape `T`.
 pub type Data<F, N, T = NoneTape> = Tensor<
@@ -172,7 +176,7 @@ pub trait NormalizingFlow {
     /// `rows` samples of the base distribution, at the view's temperature.
     ///
     /// # Errors
-    /// Where `rows` is 0.
+    /// Where `rows` is 0, or more than fit in memory.
     fn latents(&self, rows: usize, noise: &mut Noise) -> Result<Latents<Self, usize>> {
         let view = self.view()?;
         let z = view.draw(rows, noise, None)?;
@@ -182,7 +186,7 @@ pub trait NormalizingFlow {
     /// `rows` samples of the flow. Equal seeds give equal samples, on any number of threads.
     ///
     /// # Errors
-    /// Where `rows` is 0, or as [`inverse`](Self::inverse).
+    /// Where `rows` is 0 or more than fit in memory, or as [`inverse`](Self::inverse).
     fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Data<Self, usize>>
     where
         Self::Architecture: Invertible,
@@ -206,7 +210,7 @@ pub trait NormalizingFlow {
         Self::Architecture: Invertible,
     {
         let view = self.view()?;
-        let mut log_prob = vec![Self::Scalar::zero(); rows];
+        let mut log_prob = vec![Self::Scalar::zero(); room::<Self::Scalar>(SAMPLES, rows, 1)?];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
         let log_det = view.push(&mut z, &mut [], true)?;
         log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
@@ -367,6 +371,7 @@ impl<'f, A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'f, A, E, T> {
                 "a finite number of at least 0",
             ));
         }
+        room::<E>(SAMPLES, rows, A::Latent::SHAPE.size())?;
         let stream = noise.split();
         Ok(self.flow.machine().sample_base(rows, &stream, self.temperature, log_prob))
     }
@@ -448,11 +453,31 @@ where
     }
 }
 
-fn tensor<S: dfdx::prelude::Shape, E: Scalar>(
+/// Numbers, row after row, as a tensor.
+pub(crate) fn tensor<S: dfdx::prelude::Shape, E: Scalar>(
     numbers: Vec<E>,
     shape: S,
 ) -> Result<Tensor<S, E, Cpu>> {
-    Cpu::default()
-        .try_tensor_from_vec(numbers, shape)
-        .map_err(|error| FlowError::Gradient(error.to_string()))
+    Ok(Cpu::default().try_tensor_from_vec(numbers, shape)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use dfdx::prelude::Cpu;
+
+    use crate::prelude::*;
+
+    flow! { struct Shifted: Vector<2> { linear(diagonal); } }
+
+    #[test]
+    fn samples_that_no_memory_holds_are_an_error() {
+        let flow = Shifted::<f64>::build(&Cpu::default(), 0).unwrap();
+        for rows in [usize::MAX, usize::MAX / 2 + 2, 1 << 60] {
+            let noise = &mut Noise::seed(0);
+            let error = flow.sample(rows, noise).unwrap_err();
+            let start = format!("the number of samples is {rows}, expected so few");
+            assert!(error.to_string().starts_with(&start), "{error}");
+            assert!(flow.sample_with_log_prob(rows, noise).is_err());
+        }
+    }
 }

@@ -22,6 +22,9 @@ pub trait Base<E: Scalar>: Send + Sync + Sized + 'static {
     fn name() -> String;
 
     /// A base for latents of `size` numbers. Its parameters stand under `base.`.
+    ///
+    /// # Errors
+    /// A size or an option that it does not take.
     fn new(builder: &mut Builder<E>, size: usize) -> Result<Self>;
 
     /// Adds `log p(z)` in nats of each row to `out`: −∞ outside the support.

@@ -82,9 +82,15 @@ pub trait TensorBlock<E: Scalar>: Send + Sync + 'static {
     const FACTS: Facts = Facts::UNKNOWN;
 
     /// The starting tensors; random ones come from the device, whose seed is the flow's.
+    ///
+    /// # Errors
+    /// Where memory runs out.
     fn tensors(&self, device: &E::Device) -> Result<Self::Tensors, CpuError>;
 
     /// Data to latent, with `log |det ∂z/∂x|` of each row.
+    ///
+    /// # Errors
+    /// An operation of dfdx that fails, or the block's own.
     fn forward<T: Tape<E, E::Device>>(
         &self,
         tensors: &Self::Tensors,
@@ -92,6 +98,9 @@ pub trait TensorBlock<E: Scalar>: Send + Sync + 'static {
     ) -> Result<(Batch<Self::Event, E, T>, Numbers<E, T>)>;
 
     /// Latent to data, with `log |det ∂x/∂z|` of each row.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
     fn inverse<T: Tape<E, E::Device>>(
         &self,
         tensors: &Self::Tensors,

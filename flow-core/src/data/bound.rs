@@ -1,15 +1,13 @@
 //! The bound of variational dequantisation.
 
-use dfdx::prelude::{Cpu, Dim, HasErr, HasShape, PutTape, Shape, Tape, Tensor, TensorFromVec};
+use dfdx::prelude::{Cpu, Dim, HasShape, PutTape, Shape, Tape, Tensor};
 
 use super::Bits;
 use crate::engine::{adds_to, ordered, read, split, JoinTape};
-use crate::view::{EventOf, LatentOf};
+use crate::view::{tensor, EventOf, LatentOf};
 use crate::{
     Data, Event, FlowError, Invertible, Joined, Noise, NormalizingFlow, Numbers, Result, Scalar,
 };
-
-type Failure = <Cpu as HasErr>::Err;
 
 impl Bits {
     /// For each row a sample of `ln p((k + u) / 2^bits) − ln q(u | k)` in nats, whose mean is a
@@ -178,10 +176,4 @@ fn sum<N: Dim, E: Scalar, T: Tape<E, Cpu>>(
         });
     }
     Ok(total.put_tape(tape))
-}
-
-pub(super) fn tensor<S: Shape, E: Scalar>(numbers: Vec<E>, shape: S) -> Result<Tensor<S, E, Cpu>> {
-    Cpu::default()
-        .try_tensor_from_vec(numbers, shape)
-        .map_err(|error: Failure| FlowError::Gradient(error.to_string()))
 }

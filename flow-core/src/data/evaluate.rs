@@ -1,6 +1,7 @@
 //! Bits per dimension of rows.
 
 use dfdx::prelude::{Cpu, HasShape, Tensor};
+use dfdx::tensor_ops::ReshapeTo;
 
 use super::Bits;
 use crate::train::{evaluate, Evaluation, Running};
@@ -58,7 +59,7 @@ impl Bits {
                 return Err(FlowError::Length { what, found: found_rows, expected });
             }
             numbers.resize(expected, E::zero());
-            found.copy_into(&mut numbers);
+            found.try_contiguous()?.copy_into(&mut numbers);
             numbers.iter().for_each(|value| running.add(value.as_f64()));
         }
         Ok(self.converted(running.finish(), levels.width()))
@@ -71,5 +72,24 @@ impl Bits {
             standard_error: standard_error / (dimensions as f64 * std::f64::consts::LN_2),
             rows,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dfdx::prelude::{BroadcastTo, TensorFrom};
+
+    use super::*;
+
+    #[test]
+    fn one_number_for_all_rows_is_a_list_of_it() {
+        let (cpu, bits) = (Cpu::default(), Bits::new(1).unwrap());
+        let levels = Rows::new((0..300).map(|i| f64::from(i % 2)).collect(), 1).unwrap();
+        let one =
+            |rows: usize| cpu.tensor(-1.0).broadcast_like::<_, dfdx::prelude::Axis<0>>(&(rows,));
+        let found = bits.evaluate_with(&levels, |batch| Ok(one(batch.len()))).unwrap();
+        let listed = |batch: &Rows<f64>| Ok(cpu.tensor((vec![-1.0; batch.len()], (batch.len(),))));
+        let want = bits.evaluate_with(&levels, listed).unwrap();
+        assert_eq!((found.mean, found.rows), (want.mean, 300));
     }
 }

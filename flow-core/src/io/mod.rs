@@ -1,8 +1,8 @@
 //! Files: weights that come back bit by bit, weights of other libraries, tables of data, and a
 //! flow's summary.
 //!
-//! Every file is written beside its place and then renamed, so that a crash leaves the old one; what
-//! is read is checked as a whole before anything changes.
+//! Weights and tables are written beside their place and then renamed, so that a crash leaves the old
+//! file; what is read is checked as a whole before anything changes.
 
 mod atomic;
 mod fingerprint;

@@ -106,7 +106,16 @@ impl IntervalMatrix {
     }
 
     /// One entry.
+    ///
+    /// # Panics
+    /// Where there is no such row or column.
     pub fn entry(&self, row: usize, column: usize) -> Interval {
+        assert!(
+            row < self.rows && column < self.columns,
+            "entry ({row}, {column}) of {} × {}",
+            self.rows,
+            self.columns
+        );
         self.at(row * self.columns + column)
     }
 
@@ -289,6 +298,12 @@ fn witness(d: usize, product: impl Fn(&[f64]) -> Vec<f64>) -> Option<(Vec<f64>, 
 mod tests {
     use super::*;
     use crate::Noise;
+
+    #[test]
+    #[should_panic(expected = "entry (0, 2) of 2 × 2")]
+    fn a_column_that_is_not_there_is_no_entry_of_the_next_row() {
+        IntervalMatrix::identity(2).entry(0, 2);
+    }
 
     fn random(noise: &Noise, rows: usize, columns: usize, width: f64) -> IntervalMatrix {
         let each = (0..(rows * columns) as u64).map(|i| {

@@ -28,6 +28,9 @@ enum Extent {
     Ball { centre: Vec<f64>, radius: f64 },
 }
 
+/// Parts that a region can be cut into.
+const MOST_PARTS: usize = 1 << 20;
+
 impl Region {
     fn new(extent: Extent) -> Self {
         Self { extent, latent: false, parts: 1 }
@@ -60,7 +63,7 @@ impl Region {
     }
 
     /// Cuts the box into at least that many parts, each bounded by itself: tighter, and as much
-    /// more work. The widest side is halved first.
+    /// more work. The widest side is halved first. A bound of more than 2²⁰ parts is an error.
     pub fn subdivided(self, parts: usize) -> Self {
         Self { parts, ..self }
     }
@@ -90,6 +93,10 @@ impl Region {
                 each.collect::<Result<_>>()?
             }
         };
+        if self.parts > MOST_PARTS {
+            let most = format_args!("at most {MOST_PARTS}");
+            return Err(FlowError::option("the parts of the region", self.parts, most));
+        }
         let mut boxes = vec![whole];
         while boxes.len() < self.parts && size > 0 {
             boxes = boxes.into_iter().flat_map(halves).collect();
@@ -142,6 +149,16 @@ mod tests {
             assert!(boxes.iter().any(|b| holds(&b)), "{point:?}");
         }
         assert_eq!(Region::everything().boxes(Shape::vector(3)).unwrap(), None);
+    }
+
+    #[test]
+    fn too_many_parts_are_an_error() {
+        for parts in [MOST_PARTS + 1, usize::MAX] {
+            let region = Region::cube(0.0, 1.0).subdivided(parts);
+            let error = region.boxes(Shape::vector(1)).unwrap_err().to_string();
+            let want = format!("the parts of the region is {parts}, expected at most 1048576");
+            assert_eq!(error, want);
+        }
     }
 
     #[test]

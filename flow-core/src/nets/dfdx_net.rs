@@ -26,14 +26,23 @@ pub trait DfdxModule<E: Scalar, const I: usize, const O: usize>: 'static {
     type Model: TensorCollection<E, E::Device> + Send + Sync + 'static;
 
     /// Builds it with starting weights of the device's stream.
+    ///
+    /// # Errors
+    /// Where memory runs out.
     #[doc(hidden)]
     fn make(device: &E::Device) -> Result<Self::Model, CpuError>;
 
     /// Evaluates it.
+    ///
+    /// # Errors
+    /// An operation of dfdx that fails.
     #[doc(hidden)]
     fn evaluate(model: &Self::Model, x: Rows<I, E, NoneTape>) -> Result<Rows<O, E, NoneTape>>;
 
     /// Evaluates it on a tape.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
     #[doc(hidden)]
     fn trace(
         model: &Self::Model,

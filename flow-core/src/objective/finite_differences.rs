@@ -13,7 +13,7 @@ use crate::{Architecture, Event, FlowError, Invertible, Noise, NormalizingFlow, 
 /// over the rows of a batch, where each row has directions v and w of its own, uniform on the unit
 /// sphere (the paper draws them from a normal: times d as long in the square). For small ε the first
 /// term is on average the squared Frobenius norm of the Jacobian over d, the second that of the
-/// inverse's; both are at least 1 together. Gradients go through both directions, and through z.
+/// inverse's; their sum is at least 2. Gradients go through both directions, and through z.
 ///
 /// `F⁻¹(z)` is not computed: it is x, for any weights, and so is constant. One that would be computed
 /// from an exploding inverse would not be x, so that the term also keeps reconstructions near the

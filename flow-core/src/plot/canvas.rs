@@ -26,10 +26,11 @@ pub(super) type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
 /// Draws a picture of a width and height in pixels and writes it as PNG.
 pub(super) fn picture(
     path: &Path,
-    size: (u32, u32),
+    size: (usize, usize),
     draw: impl FnOnce(&Area<'_>) -> Drawn,
 ) -> Result<()> {
     check(path)?;
+    let size = sides(size)?;
     let failed = |error: &dyn std::fmt::Display| {
         FlowError::file(path, format_args!("cannot be drawn: {error}"))
     };
@@ -44,6 +45,19 @@ pub(super) fn picture(
     }
     let small = averaged(&pixels, size);
     write(path, size, &small)
+}
+
+/// A width and height that the backend can count the bytes of, also drawn large.
+pub(super) fn sides((width, height): (usize, usize)) -> Result<(u32, u32)> {
+    const MOST: usize = (u32::MAX / (3 * SCALE * SCALE)) as usize;
+    if width.checked_mul(height).is_none_or(|pixels| pixels > MOST) {
+        return Err(FlowError::option(
+            "the size of the picture",
+            format_args!("{width} × {height} pixels"),
+            format_args!("at most {MOST} pixels\nhelp: draw several pictures"),
+        ));
+    }
+    Ok((width as u32, height as u32))
 }
 
 fn check(path: &Path) -> Result<()> {
@@ -96,6 +110,15 @@ mod tests {
         let mut large = vec![0; 27];
         large[0] = 90;
         assert_eq!(averaged(&large, (1, 1)), [10, 0, 0]);
+    }
+
+    #[test]
+    fn a_picture_too_large_is_an_error() {
+        for size in [(100_000, 100_000), (usize::MAX, 2), (1, 1 << 32)] {
+            let error = picture(Path::new("a.png"), size, |_| Ok(())).unwrap_err().to_string();
+            assert!(error.starts_with("the size of the picture is"), "{error}");
+        }
+        assert_eq!(sides((159_072_862, 1)), Ok((159_072_862, 1)));
     }
 
     #[test]

@@ -7,11 +7,19 @@ use plotters::style::{Color, WHITE};
 
 use super::canvas::{Area, Drawn, FONT, SCALE};
 use super::colours::{FAINT, INK};
+use crate::room::room;
 use crate::{FlowError, Result, Scalar};
 
 /// A chart with linear axes.
 pub(super) type Chart<'a, 'b> =
     ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// How many cells `cells` each way are.
+pub(super) fn count(cells: usize) -> Result<usize> {
+    let count = cells.checked_mul(cells);
+    count
+        .ok_or_else(|| FlowError::option("cells", cells, "so few that their square can be counted"))
+}
 
 /// The part of the plane that a picture shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,11 +60,17 @@ impl Window {
     }
 
     /// The middles of `cells` by `cells` cells, row by row from below.
-    pub(crate) fn middles<E: Scalar>(&self, cells: usize) -> Vec<E> {
+    ///
+    /// # Errors
+    /// More numbers than memory can hold.
+    pub(crate) fn middles<E: Scalar>(&self, cells: usize) -> Result<Vec<E>> {
         let at = |(low, high): (f64, f64), i: usize| {
             E::of(low + (high - low) * (i as f64 + 0.5) / cells as f64)
         };
-        (0..cells * cells).flat_map(|i| [at(self.x, i % cells), at(self.y, i / cells)]).collect()
+        room::<E>("cells", cells, cells.saturating_mul(2))?;
+        Ok((0..cells * cells)
+            .flat_map(|i| [at(self.x, i % cells), at(self.y, i / cells)])
+            .collect())
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -34,7 +34,8 @@ impl Curve {
 /// 400 points, means of neighbours are drawn.
 ///
 /// # Errors
-/// [`FlowError::File`](crate::FlowError::File) where the picture cannot be written as a `.png`
+/// [`FlowError::Option`](crate::FlowError::Option) where the points reach further than `f64` counts,
+/// and [`FlowError::File`](crate::FlowError::File) where the picture cannot be written as a `.png`
 /// file.
 ///
 /// ```no_run

@@ -36,7 +36,7 @@ pub fn density_map<E: Scalar>(
     mut log_density: impl FnMut(&[E]) -> Result<Vec<E>>,
 ) -> Result<()> {
     window.check()?;
-    let points = window.middles(CELLS);
+    let points = window.middles(CELLS)?;
     let densities: Vec<f64> = log_density(&points)?.iter().map(|v| v.as_f64().exp()).collect();
     if densities.len() != CELLS * CELLS {
         let (what, found) = ("the list of densities".into(), densities.len());

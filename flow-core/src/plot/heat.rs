@@ -7,7 +7,7 @@ use plotters::element::{PathElement, Rectangle};
 use plotters::style::{Color, RGBColor};
 
 use super::canvas::{picture, Area, Drawn, SCALE};
-use super::chart::{axes, chart, number, px, text, Window};
+use super::chart::{axes, chart, count, number, px, text, Window};
 use super::colours::{sequential, BROKEN, INK};
 use crate::{FlowError, Result};
 
@@ -31,7 +31,7 @@ pub enum Heat {
 /// row by row from below. Cells whose number is NaN or infinite are green, which no number is.
 ///
 /// # Errors
-/// [`FlowError::Option`] for an empty window, [`FlowError::Length`] where there are not `cells²`
+/// [`FlowError::Option`] for an empty window or too many cells, [`FlowError::Length`] where there are not `cells²`
 /// numbers, and [`FlowError::File`] where the picture cannot be written as a `.png` file.
 pub fn heat_map(
     path: impl AsRef<Path>,
@@ -42,9 +42,9 @@ pub fn heat_map(
     values: &[f64],
 ) -> Result<()> {
     window.check()?;
-    if values.len() != cells * cells {
-        let (what, found) = ("the list of cells".into(), values.len());
-        return Err(FlowError::Length { what, found, expected: cells * cells });
+    let (found, expected) = (values.len(), count(cells)?);
+    if found != expected {
+        return Err(FlowError::Length { what: "the list of cells".into(), found, expected });
     }
     let scale = Scale::of(heat, values);
     let broken = values.iter().any(|v| !v.is_finite());
@@ -280,6 +280,8 @@ mod tests {
         }
         heat_map(&path, "", window, Heat::Logarithmic, 1, &[f64::INFINITY]).unwrap();
         assert!(heat_map(&path, "", window, Heat::Linear, 2, &values).is_err());
+        let error = heat_map(&path, "", window, Heat::Linear, 1 << 32, &[]).unwrap_err();
+        assert!(error.to_string().starts_with("cells is 4294967296, expected"), "{error}");
         assert!(heat_map(&path, "", Window::square(0.0), Heat::Linear, 3, &values).is_err());
     }
 }

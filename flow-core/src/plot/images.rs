@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::canvas::write;
+use super::canvas::{sides, write};
 use crate::{FlowError, Result, Scalar, Shape};
 
 /// White between two images, in pixels of the file.
@@ -17,7 +17,7 @@ const BROKEN: [u8; 3] = [255, 0, 255];
 /// outside counts as the nearer of the two, and what is not finite is drawn magenta.
 ///
 /// # Errors
-/// [`FlowError::Option`] for a vector, another number of channels, no columns or no images,
+/// [`FlowError::Option`] for a vector, another number of channels, no columns, or no images or too many,
 /// [`FlowError::Length`] for a last image that is cut off, and [`FlowError::File`] where the picture
 /// cannot be written as a `.png` file.
 ///
@@ -55,6 +55,7 @@ pub fn images<E: Scalar>(
     let lines = count.div_ceil(columns);
     let columns = columns.min(count);
     let size = (columns * step_x + GAP, lines * step_y + GAP);
+    let sides = sides(size)?;
     let mut pixels = vec![255; size.0 * size.1 * 3];
     for (i, image) in numbers.chunks_exact(shape.size()).enumerate() {
         let (left, top) = (GAP + i % columns * step_x, GAP + i / columns * step_y);
@@ -72,7 +73,7 @@ pub fn images<E: Scalar>(
             pixels[place..place + 3].copy_from_slice(&colour);
         }
     }
-    write(path.as_ref(), (size.0 as u32, size.1 as u32), &pixels)
+    write(path.as_ref(), sides, &pixels)
 }
 
 #[cfg(test)]

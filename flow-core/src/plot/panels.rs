@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::canvas::{picture, Area, Drawn};
-use super::chart::{px, text, Window};
+use super::chart::{count, px, text, Window};
 use super::heat::{draw_cells, draw_scale, Heat, Scale};
 use crate::{FlowError, Result};
 
@@ -42,7 +42,7 @@ pub struct PanelRow {
 /// number is.
 ///
 /// # Errors
-/// [`FlowError::Option`] for an empty window, an empty range, or no rows or columns,
+/// [`FlowError::Option`] for an empty window, an empty range, or no rows or columns or too many,
 /// [`FlowError::Length`] where a row has not a map for each column or a map not `cells²` numbers,
 /// and [`FlowError::File`] where the picture cannot be written as a `.png` file.
 ///
@@ -78,11 +78,12 @@ pub fn panels(
             }
         })
         .collect();
-    let total = rows.iter().map(height).sum();
-    picture(path.as_ref(), (columns.len() as u32 * (MAP.0 + BAR), total), |area| {
+    let width = columns.len().saturating_mul((MAP.0 + BAR) as usize);
+    let total = rows.iter().map(height).fold(0, usize::saturating_add);
+    picture(path.as_ref(), (width, total), |area| {
         let mut rest = area.clone();
         for row in rows {
-            let (this, below) = rest.split_vertically(px(height(row)));
+            let (this, below) = rest.split_vertically(px(height(row) as u32));
             draw_row(&this, window, cells, columns, &scales, row)?;
             rest = below;
         }
@@ -91,13 +92,13 @@ pub fn panels(
 }
 
 /// Pixels of a row.
-fn height(row: &PanelRow) -> u32 {
-    NAME + NOTE * row.notes.len() as u32 + MAP.1
+fn height(row: &PanelRow) -> usize {
+    (NAME + MAP.1) as usize + NOTE as usize * row.notes.len()
 }
 
 fn check(cells: usize, columns: &[Column], rows: &[PanelRow]) -> Result<()> {
-    for (what, count) in [("columns", columns.len()), ("rows", rows.len()), ("cells", cells)] {
-        if count == 0 {
+    for (what, found) in [("columns", columns.len()), ("rows", rows.len()), ("cells", cells)] {
+        if found == 0 {
             return Err(FlowError::option(what, 0, "at least 1"));
         }
     }
@@ -113,10 +114,11 @@ fn check(cells: usize, columns: &[Column], rows: &[PanelRow]) -> Result<()> {
             }
         }
     }
+    let numbers = count(cells)?;
     for PanelRow { name, maps, .. } in rows {
-        let lengths = maps.iter().map(|map| ("a map", map.len(), cells * cells));
-        let count = ("the maps", maps.len(), columns.len());
-        for (what, found, expected) in [count].into_iter().chain(lengths) {
+        let lengths = maps.iter().map(|map| ("a map", map.len(), numbers));
+        let all = ("the maps", maps.len(), columns.len());
+        for (what, found, expected) in [all].into_iter().chain(lengths) {
             if found != expected {
                 let what = format!("{what} of `{name}`");
                 return Err(FlowError::Length { what, found, expected });
@@ -139,7 +141,7 @@ fn draw_row(
     for (i, note) in row.notes.iter().enumerate() {
         area.draw_text(note, &text(17), (left, px(NAME + 4 + NOTE * i as u32) as i32))?;
     }
-    let (_, mut rest) = area.split_vertically(px(height(row) - MAP.1));
+    let (_, mut rest) = area.split_vertically(px(height(row) as u32 - MAP.1));
     for ((column, scale), values) in columns.iter().zip(scales).zip(&row.maps) {
         let (map, beside) = rest.split_horizontally(px(MAP.0));
         let (bar, next) = beside.split_horizontally(px(BAR));
@@ -194,6 +196,9 @@ mod tests {
             assert!(found.contains("the range of `error`"), "{found}");
         }
         assert!(panels(&path, Window::square(0.0), 2, &good, &rows).is_err());
+        assert!(text(1 << 32, &good, &rows).starts_with("cells is 4294967296, expected"));
+        let many = vec![row(0, &[1.0]); 10_000];
+        assert!(text(1, &good, &many).starts_with("the size of the picture is 1084 × 4800000"));
         assert!(!path.exists());
     }
 }

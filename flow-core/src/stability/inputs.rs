@@ -1,5 +1,6 @@
 //! Inputs unlike any data.
 
+use crate::room::room;
 use crate::{FlowError, Noise, Result, Rows, Scalar};
 
 /// Inputs that no data set holds, within a range: what a flow makes of them shows whether its
@@ -35,7 +36,7 @@ impl Inputs {
     /// Rows of `width` numbers within a range: `A::Event::SHAPE.size()` numbers for any event.
     ///
     /// # Errors
-    /// No rows, a width of 0, or a range that is empty or not finite.
+    /// No rows or more than memory can hold, a width of 0, or a range that is empty or not finite.
     pub fn rows<E: Scalar>(
         self,
         rows: usize,
@@ -58,8 +59,9 @@ impl Inputs {
             Self::Rademacher => [low, high][noise.below(i, 2) as usize],
             Self::Constant => within(noise.uniform(i / width.max(1) as u64)),
         };
+        let count = room::<E>("the number of rows", rows, width)? as u64;
         // The first row that would not be finite in `E` is the error of `Rows`.
-        Rows::new((0..(rows * width) as u64).map(|i| E::of(value(i))).collect(), width)
+        Rows::new((0..count).map(|i| E::of(value(i))).collect(), width)
     }
 
     /// Its name in tables.
@@ -122,6 +124,8 @@ mod tests {
             assert!(Inputs::Uniform.rows::<f64>(1, 1, range, &noise).is_err(), "{range:?}");
         }
         assert!(Inputs::Uniform.rows::<f64>(0, 1, (0.0, 1.0), &noise).is_err());
+        assert!(Inputs::Uniform.rows::<f64>(usize::MAX, 2, (0.0, 1.0), &noise).is_err());
+        assert!(Inputs::Uniform.rows::<f64>(1 << 60, 1, (0.0, 1.0), &noise).is_err());
         assert!(Inputs::Constant.rows::<f64>(1, 0, (0.0, 1.0), &noise).is_err());
         assert!(Inputs::Rademacher.rows::<f32>(64, 1, (0.0, 1e300), &noise).is_err());
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::extremes::full;
-use super::probe::{distances, probe};
+use super::probe::{distances, forward_probe, probe};
 use crate::engine::Direction;
 use crate::plot::{heat_map, Heat, Window};
 use crate::{Architecture, FlowError, Invertible, NormalizingFlow, Result, Rows, Vector};
@@ -54,14 +54,14 @@ impl PlaneMap {
     /// The density at each cell.
     ///
     /// # Errors
-    /// An empty window, no cells, or a block that is not initialised.
+    /// An empty window, no cells or too many, or a block that is not initialised.
     pub fn density<F>(flow: &F, window: Window, cells: usize) -> Result<Self>
     where
         F: NormalizingFlow + ?Sized,
-        F::Architecture: Architecture<F::Scalar, Event = Vector<2>> + Invertible,
+        F::Architecture: Architecture<F::Scalar, Event = Vector<2>>,
     {
         let (points, of) = grid(window, cells)?;
-        let probe = probe(flow, &points)?;
+        let probe = forward_probe(flow, &points)?;
         let log_density = probe.send(Direction::LogProb, points.values(), &of)?.log_det;
         let values = log_density.iter().map(|v| crate::Scalar::as_f64(*v).exp()).collect();
         Ok(Self { quantity: Quantity::Density, window, cells, values })
@@ -130,5 +130,29 @@ fn grid<E: crate::Scalar>(window: Window, cells: usize) -> Result<(Rows<E>, Vec<
         return Err(FlowError::option("cells", 0, "at least 1"));
     }
     window.check()?;
-    Ok((Rows::new(window.middles(cells), 2)?, (0..cells * cells).collect()))
+    Ok((Rows::new(window.middles(cells)?, 2)?, (0..cells * cells).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use dfdx::prelude::Cpu;
+
+    use super::*;
+    use crate::prelude::*;
+
+    flow! { struct OneWay: Vector<2> { planar; } }
+
+    #[test]
+    fn a_flow_without_inverse_has_a_density() {
+        let flow = OneWay::<f64>::build(&Cpu::default(), 0).unwrap();
+        let window = Window::square(2.0);
+        let map = PlaneMap::density(&flow, window, 5).unwrap();
+        let points: Vec<f64> = window.middles(5).unwrap();
+        let want = flow.log_prob(Rows::new(points, 2).unwrap().x::<Vector<2>>().unwrap()).unwrap();
+        assert_eq!(map.values, want.as_vec().iter().map(|p| p.exp()).collect::<Vec<_>>());
+        for cells in [1 << 32, 1 << 31, usize::MAX] {
+            let error = PlaneMap::density(&flow, window, cells).unwrap_err().to_string();
+            assert!(error.starts_with("cells is "), "{error}");
+        }
+    }
 }

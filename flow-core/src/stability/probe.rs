@@ -33,7 +33,7 @@ pub(super) struct Sent<E> {
     pub(super) failure: Option<(usize, FlowError)>,
 }
 
-/// The probe of a flow or view for these rows, which must be of its width.
+/// The probe of a flow or view for these rows, which must be of its width, in both directions.
 pub(super) fn probe<F>(
     flow: &F,
     data: &Rows<F::Scalar>,
@@ -43,6 +43,17 @@ where
     F::Architecture: Invertible,
 {
     let () = View::<F::Architecture, F::Scalar, F::Tape>::HAS_INVERSE;
+    forward_probe(flow, data)
+}
+
+/// As [`probe`], of a flow that may have no inverse, so that it may only be sent forward.
+pub(super) fn forward_probe<F>(
+    flow: &F,
+    data: &Rows<F::Scalar>,
+) -> Result<Probe<F::Architecture, F::Scalar>>
+where
+    F: NormalizingFlow + ?Sized,
+{
     let expected = <F::Architecture as Architecture<F::Scalar>>::Event::SHAPE.size();
     if data.width() != expected {
         return Err(FlowError::Length { what: "a row".into(), found: data.width(), expected });

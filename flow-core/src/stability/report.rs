@@ -118,19 +118,65 @@ impl Report {
     /// The report that [`to_json`](Self::to_json) wrote; numbers may differ in the last bit.
     ///
     /// # Errors
-    /// [`FlowError::Option`] for any other text.
+    /// [`FlowError::Option`] for any other text, or where a reconstruction has no passes.
     pub fn from_json(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|error| damaged(&error))
+        let report: Self = serde_json::from_str(text).map_err(|error| damaged(&error))?;
+        for (name, reconstruction) in [("data", &report.data), ("latent", &report.latent)] {
+            if reconstruction.passes.is_empty() {
+                return Err(damaged(&format_args!("no pass in `{name}`")));
+            }
+        }
+        Ok(report)
     }
 }
 
-fn damaged(error: &serde_json::Error) -> FlowError {
-    FlowError::option("the JSON of a report", error, "what `to_json` writes")
+fn damaged(error: &impl ToString) -> FlowError {
+    FlowError::option("the JSON of a report", error.to_string(), "what `to_json` writes")
 }
 
 impl Reconstruction {
     /// The errors after one pass there and back.
+    ///
+    /// # Panics
+    /// Where there are no [`passes`](Self::passes), which no report has.
     pub fn once(&self) -> &Spread {
         &self.passes[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reconstruction_without_passes_is_no_report() {
+        let spread = || Spread::of(&[1.0, 2.0]);
+        let way = || Reconstruction { passes: vec![spread()], failure: None };
+        let report = Report {
+            flow: "Flow".into(),
+            event: "Vector<1>".into(),
+            scalar: "f64".into(),
+            rows: 2,
+            data: way(),
+            latent: way(),
+            jacobian: Conditioning {
+                method: Method::Full,
+                largest: spread(),
+                smallest: spread(),
+                condition: spread(),
+                unresolved: 0,
+                log_det: None,
+            },
+            observed: Observed { forward: None, inverse: None },
+            certified: None,
+        };
+        assert_eq!(Report::from_json(&report.to_json().unwrap()).as_ref(), Ok(&report));
+        for name in ["data", "latent"] {
+            let mut json: serde_json::Value =
+                serde_json::from_str(&report.to_json().unwrap()).unwrap();
+            json[name]["passes"] = serde_json::json!([]);
+            let error = Report::from_json(&json.to_string()).unwrap_err().to_string();
+            assert!(error.contains(&format!("is no pass in `{name}`, expected")), "{error}");
+        }
     }
 }

@@ -44,7 +44,10 @@ pub trait Transform: Send + Sync + 'static {
         0.0
     }
 
-    /// An error where an option is out of its range.
+    /// Looks at its options.
+    ///
+    /// # Errors
+    /// [`FlowError::Option`](crate::FlowError::Option) where one is out of its range.
     fn check(&self) -> Result<()> {
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use csv::QuoteStyle;
+
 use super::{gzip, Table};
 use crate::io::write_atomically;
 use crate::{FlowError, Result};
@@ -12,20 +14,32 @@ pub(super) fn read(path: &Path) -> Result<Table> {
     Lines { path, text: &text }.read()
 }
 
-/// What divides the cells of the first line. A semicolon or tab there is no part of a number or of
-/// a usual name; a comma may stand within a number.
+/// What divides the cells of the first line that is not empty. A semicolon or tab there is no part
+/// of a number or of a usual name; a comma may stand within a number.
 fn delimiter(start: &[u8]) -> u8 {
-    let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let mut quoted = false;
-    let outside: Vec<u8> = line
+    let outside = start
         .iter()
-        .copied()
-        .filter(|&byte| {
+        .skip_while(|byte| matches!(byte, b'\n' | b'\r'))
+        .filter(|&&byte| {
             quoted ^= byte == b'"';
             !quoted
         })
-        .collect();
+        .take_while(|byte| !matches!(byte, b'\n' | b'\r'));
+    let outside: Vec<u8> = outside.copied().collect();
     [b';', b'\t'].into_iter().find(|divider| outside.contains(divider)).unwrap_or(b',')
+}
+
+/// Whether a first line of these cells is a row of the table. One word that is no number makes it a
+/// line of names, as a number in the wrong form would also spoil the lines below.
+fn numeric<'c>(cells: impl IntoIterator<Item = &'c str>) -> bool {
+    cells.into_iter().all(|cell| cell.is_empty() || cell.parse::<f64>().is_ok())
+}
+
+/// The names of columns without names.
+pub(super) fn counted(width: usize) -> impl Iterator<Item = String> {
+    (0..width).map(|column| column.to_string())
 }
 
 struct Lines<'t> {
@@ -53,10 +67,8 @@ impl Lines<'_> {
             if columns.is_empty() {
                 let cells = record.iter().map(|cell| self.word(start, cell));
                 let cells = cells.collect::<Result<Vec<_>>>()?;
-                // One word that is no number makes it a line of names, as a number in the wrong
-                // form would also spoil the lines below.
-                if cells.iter().all(|cell| cell.is_empty() || cell.parse::<f64>().is_ok()) {
-                    columns = (0..cells.len()).map(|c| c.to_string()).collect();
+                if numeric(cells.iter().copied()) {
+                    columns = counted(cells.len()).collect();
                 } else {
                     columns = cells.into_iter().map(String::from).collect();
                     continue;
@@ -115,11 +127,28 @@ fn number(cell: &str) -> Result<f64, String> {
 }
 
 pub(super) fn write(path: &Path, table: &Table) -> Result<()> {
+    // As a reader sees them.
+    let names = || table.columns().iter().map(|name| name.trim_ascii());
+    let unnamed = names().eq(counted(table.width()));
+    if !unnamed && numeric(names()) {
+        let names = names().collect::<Vec<_>>().join(", ");
+        return Err(FlowError::file(
+            path,
+            format_args!(
+                "would begin with column names that are all numbers, as a row is: {names}\
+                 \nhelp: name one of them by a word, all by their places from 0, or write .npy"
+            ),
+        ));
+    }
+    // A reader would take the first two for dividers, and the third for a mark of the encoding.
+    let quote = names().any(|name| name.contains([';', '\t', '\u{feff}']));
+    let style = if quote { QuoteStyle::Always } else { QuoteStyle::Necessary };
     write_atomically(path, |file| {
-        let mut writer = csv::Writer::from_writer(&mut *file);
-        writer.write_record(table.columns())?;
-        writer.flush()?;
-        drop(writer);
+        if !unnamed {
+            let mut writer = csv::WriterBuilder::new().quote_style(style).from_writer(&mut *file);
+            writer.write_record(names())?;
+            writer.flush()?;
+        }
         for row in 0..table.rows() {
             for (c, value) in table.row(row).iter().enumerate() {
                 let divider = if c == 0 { "" } else { "," };
@@ -164,6 +193,49 @@ mod tests {
         let table = parse("\u{feff}1,2\n").unwrap();
         assert_eq!(table.row(0), [1.0, 2.0]);
         assert_eq!(parse("\"a;b\",c\n1,2\n").unwrap().columns(), ["a;b", "c"]);
+        assert_eq!(parse("\"a\nb\";c\n1;2\n").unwrap().columns(), ["a\nb", "c"]);
+        for blank in ["\n", "\r\n\n", "\u{feff}\n"] {
+            assert_eq!(parse(format!("{blank}a;b c\n1;-2000\n")).as_ref(), Ok(&want), "{blank:?}");
+        }
+    }
+
+    fn there_and_back(name: &str, names: &[&str]) -> Result<Table> {
+        let path = crate::io::testing::folder(name).join("t.csv");
+        let values = (0..2 * names.len()).map(|i| i as f64 - 0.5).collect();
+        write(&path, &Table::new(names.to_vec(), values)?)?;
+        read(&path)
+    }
+
+    #[test]
+    fn names_come_back_with_the_rows() {
+        for names in [
+            &["0", "1", "2"][..],
+            &["0"],
+            &["1", "0", "x"],
+            &["", "a"],
+            &["nan", "a"],
+            &["a;b", "c"],
+            &["a\tb", "c"],
+            &["\u{feff}a", "c"],
+            &["a;b"],
+            &["a\nb;c", "d"],
+            &["a\"b;", "\"", "a\r\nb"],
+        ] {
+            let table = there_and_back("csv-names", names).unwrap();
+            assert_eq!(table.rows(), 2, "{names:?}");
+            assert_eq!(table.columns(), names);
+        }
+    }
+
+    #[test]
+    fn names_that_would_not_come_back_are_refused() {
+        for names in [&["1", "0"][..], &["00"], &["nan"], &["inf", "-1e3"], &["", "7"]] {
+            let error = there_and_back("csv-numbers", names).unwrap_err().to_string();
+            assert!(error.contains("column names that are all numbers"), "{error}");
+        }
+        assert!(there_and_back("csv-numbers", &[" 2"]).is_err());
+        let table = there_and_back("csv-numbers", &[" a", "\tb;\n"]).unwrap();
+        assert_eq!(table.columns(), ["a", "b;"]);
     }
 
     #[test]

@@ -8,7 +8,11 @@ use std::path::Path;
 
 use crate::{FlowError, Noise, Result, Rows, Scalar};
 
-/// Rows of finite numbers under named columns.
+/// Rows of numbers under named columns.
+///
+/// Those that are [read](read_table) are finite. [`new`](Self::new) and
+/// [`values_mut`](Self::values_mut) also take NaN and infinities, which
+/// [`to_rows`](Self::to_rows) refuses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     columns: Vec<String>,
@@ -33,9 +37,12 @@ impl Table {
         values: Vec<f64>,
     ) -> Result<Self> {
         let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
-        let whole = values.len().next_multiple_of(columns.len().max(1));
-        if values.len() != whole || columns.is_empty() && !values.is_empty() {
-            let (found, expected) = (values.len(), whole);
+        let found = values.len();
+        let expected = match columns.len() {
+            0 => 0,
+            width => found.next_multiple_of(width),
+        };
+        if found != expected {
             return Err(FlowError::Length { what: "the table".into(), found, expected });
         }
         Ok(Self { columns, values })
@@ -57,7 +64,11 @@ impl Table {
     }
 
     /// One row, counted from 0.
+    ///
+    /// # Panics
+    /// Where there are not so many [`rows`](Self::rows).
     pub fn row(&self, row: usize) -> &[f64] {
+        assert!(row < self.rows(), "row {row} of a table of {} rows", self.rows());
         &self.values[row * self.width()..][..self.width()]
     }
 
@@ -114,9 +125,10 @@ impl Table {
 
 /// Reads a table from a `.csv` or `.npy` file, or one of these that gzip made smaller (`.npy.gz`).
 ///
-/// A CSV file may have a first line of names; its cells are divided by commas, or by semicolons or
-/// tabs where the first line has these. A NumPy array has one or two dimensions and numbers of any
-/// type; its columns are named `0`, `1`, … as are those of a CSV file without names.
+/// A CSV file may have a first line of names, of which at least one is no number; its cells are
+/// divided by commas, or by semicolons or tabs where the first line has these. A NumPy array has one
+/// or two dimensions and floats of 32 or 64 bits or integers of 8 to 64, those beyond 2⁵³ rounded;
+/// its columns are named `0`, `1`, … as are those of a CSV file without names.
 ///
 /// # Errors
 /// [`FlowError::Table`] with the line of a CSV file that is ragged or holds anything but finite
@@ -133,10 +145,16 @@ pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
     Ok(table)
 }
 
-/// Writes a table to a `.csv` or `.npy` file; reading it gives the same numbers bit by bit.
+/// Writes a table to a `.csv` or `.npy` file; reading it gives the same finite numbers bit by bit,
+/// and is an error where one is not finite or there are no rows.
+///
+/// Names of columns come back from a CSV file without the white space around them, and `0`, `1`, …
+/// are left out of it. A NumPy array has no names.
 ///
 /// # Errors
-/// [`FlowError::File`] where the file cannot be written, or is named otherwise.
+/// [`FlowError::File`] where the file cannot be written, or is named otherwise, and for a CSV file
+/// whose names are all numbers or empty, but not `0`, `1`, …: such a first line would be read as a
+/// row.
 pub fn write_table(path: impl AsRef<Path>, table: &Table) -> Result<()> {
     let path = path.as_ref();
     if gzip::named(path) {
@@ -234,7 +252,15 @@ mod tests {
     fn a_table_is_whole_rows() {
         let error = Table::new(["a", "b"], vec![1.0; 3]).unwrap_err();
         assert_eq!(error.to_string(), "the table has 3 numbers, expected 4");
-        assert!(Table::new(Vec::<String>::new(), vec![1.0]).is_err());
+        let error = Table::new(Vec::<String>::new(), vec![1.0]).unwrap_err();
+        assert_eq!(error.to_string(), "the table has 1 numbers, expected 0");
+        assert_eq!(Table::new(Vec::<String>::new(), vec![]).unwrap().rows(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "row 9223372036854775808 of a table of 2 rows")]
+    fn a_row_that_is_not_there_is_no_other_row() {
+        Table::new(["a", "b"], vec![1.0; 4]).unwrap().row(1 << 63);
     }
 
     #[test]

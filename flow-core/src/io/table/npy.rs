@@ -6,7 +6,7 @@ use std::path::Path;
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 
-use super::{gzip, Table};
+use super::{csv, gzip, Table};
 use crate::io::write_atomically;
 use crate::{FlowError, Result};
 
@@ -39,6 +39,10 @@ pub(super) fn read(path: &Path) -> Result<Table> {
     let DType::Plain(kind) = array.dtype() else {
         return Err(bad("is an array of records, expected plain numbers".into()));
     };
+    // Which needs no names of columns, however many its header asks for.
+    if rows == 0 || width == 0 {
+        return Table::new([""; 0], Vec::new());
+    }
     // Before anything is allocated: a damaged header can ask for any size.
     let cut_off = || bad(format!("is cut off: {length} bytes for {rows} × {width} numbers"));
     let wanted = rows.checked_mul(width).and_then(|n| n.checked_mul(kind.size_field()));
@@ -66,7 +70,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
              \nhelp: remove or impute such rows first"
         )));
     }
-    Table::new((0..width).map(|c| c.to_string()), values)
+    Table::new(csv::counted(width), values)
 }
 
 /// Whether the sides that a header names can be multiplied, which npyz does without looking.
@@ -101,8 +105,11 @@ fn numbers<R: Read>(array: NpyFile<R>, kind: TypeChar, bytes: u64) -> std::io::R
         (TypeChar::Uint, 2) => read!(u16),
         (TypeChar::Uint, 1) => read!(u8),
         _ => {
-            let reason =
-                format!("holds elements of type {}, expected numbers", array.dtype().descr());
+            let found = array.dtype().descr();
+            let reason = format!(
+                "holds elements of type {found}, expected floats of 32 or 64 bits or integers of 8 \
+                 to 64\nhelp: save it as `array.astype(\"float64\")`"
+            );
             Err(std::io::Error::other(reason))
         }
     }
@@ -177,11 +184,18 @@ mod tests {
             (file(&header("<c16", "False", "(1,)"), &[0; 16]), "holds elements of type '<c16'"),
             (file(&header("|S4", "False", "(1,)"), &[0; 4]), "holds elements of type '|S4'"),
             (
+                file(&header("<f2", "False", "(1,)"), &[0; 2]),
+                "holds elements of type '<f2', expected floats of 32 or 64 bits or integers of 8",
+            ),
+            (file(&header("|b1", "False", "(2,)"), &[0; 2]), "holds elements of type '|b1'"),
+            (
                 file(&header("<f8", "False", "(1, 2)"), &nan),
                 "row 0, column 1 (counted from 0) holds NaN",
             ),
             (file(&header("<f8", "False", "(0, 2)"), &[]), "holds no rows"),
             (file(&header("<f8", "False", "(2, 0)"), &[]), "holds no rows"),
+            (file(&header("<f8", "False", "(0, 1000000000000)"), &[]), "holds no rows"),
+            (file(&header("<f8", "True", "(1000000000000, 0)"), &[]), "holds no rows"),
         ] {
             std::fs::write(&path, bytes).unwrap();
             let error = read_table(&path).unwrap_err().to_string();
