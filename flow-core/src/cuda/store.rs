@@ -276,6 +276,7 @@ impl<D: Device> Store<D> {
             Area::Scratch => Some(&*scratch),
             Area::Optimizer => Some(&self.optimizer),
             Area::Data => Some(&self.data),
+            Area::Patches => None,
         };
         let mut steps: Vec<(Option<usize>, Vec<&[Op]>)> = Vec::new();
         for (ops, in_loop) in parts.iter().flat_map(|&part| plan.pieces(part)) {
