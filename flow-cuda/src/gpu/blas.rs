@@ -34,6 +34,9 @@ pub enum Products {
     CublasTf32,
 }
 
+/// How the names of its libraries begin; the second needs the first.
+const LIBRARIES: [&str; 4] = ["libcublasLt.so", "libcublas.so", "cublasLt64_", "cublas64_"];
+
 /// Bytes that cuBLAS may use beside its operands: what it takes itself on a large card. They are its
 /// own, as what it would allocate during a capture would belong to the graph.
 const WORKSPACE: usize = 32 << 20;
@@ -71,17 +74,14 @@ impl Drop for Handle {
 pub(super) fn find() -> Result<()> {
     let mut broken = None;
     if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
-        broken = load_from(
-            folder.as_ref(),
-            &["libcublasLt.so.12", "libcublas.so.12", "libcublas.so", "cublas64_12.dll"],
-        );
+        broken = load_from(folder.as_ref(), &LIBRARIES);
     }
     // SAFETY: it loads the vendor's library, whose initialisers are the vendor's.
     if unsafe { sys::is_culib_present() } {
         return Ok(());
     }
     Err(broken.unwrap_or(DeviceError::Missing {
-        library: "cuBLAS (libcublas.so, libcublas.so.12)",
+        library: "cuBLAS (libcublas.so)",
         help:
             "install a CUDA toolkit, or `pip install nvidia-cublas-cu12` and set FLOW_CUDA_PATH to \
                its folder nvidia/cublas/lib; `Products::Own` needs none",
@@ -177,6 +177,8 @@ fn failed(error: &CublasError) -> DeviceError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -185,5 +187,18 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains("libcublas.so") && message.contains("help: "), "{message}");
         }
+    }
+
+    /// Those of PyPI have names with versions alone.
+    #[test]
+    fn a_folder_with_cublas_is_enough() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cuda-toolkit/lib");
+        if !folder.exists() {
+            eprintln!("NOT TESTED: no cuBLAS, run scripts/cuda-toolkit first");
+            return;
+        }
+        assert_eq!(load_from(&folder, &LIBRARIES), None);
+        find().unwrap();
+        assert!(BlasLt::is_there());
     }
 }
