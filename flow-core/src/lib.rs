@@ -33,6 +33,7 @@ mod noise;
 mod pattern;
 mod room;
 mod scalar;
+mod sums;
 #[cfg(test)]
 mod testing;
 mod view;

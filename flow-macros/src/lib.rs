@@ -61,7 +61,8 @@ mod tests;
 /// and width; a context (`given`) is a vector. Positional arguments fill, in order, what no name has
 /// filled, and may follow named ones. Levels, counts of bodies that change the shape, and numbers in
 /// contracts are literals; every other size or count may be a constant. In arguments a constant by
-/// itself is upper case. Sizes, counts and the weights of a block are at most 4294967295.
+/// itself is upper case. Sizes, counts, the product of nested counts and the weights of a block are at
+/// most 4294967295.
 ///
 /// With `struct Name<const D: usize>: Vector<D>`, what only rustc can compute is checked where the
 /// flow is built. Blocks that change the shape need numbers or named constants.

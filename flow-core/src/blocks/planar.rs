@@ -1,12 +1,12 @@
 use super::curves::{Curve, Softplus, Tanh};
 use super::features::add_scaled;
-use super::triangular::dot;
 use super::{no_inverse, non_empty, FORWARD_ONLY, NARROWINGS};
 use crate::backend::cpu::elementwise::{sigmoid, softplus};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::{
     affine, up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe,
 };
+use crate::sums::dot;
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x + û·tanh(wᵀx + b)`, forward only (Rezende and Mohamed 2015, "Variational inference with

@@ -1,10 +1,10 @@
 use super::curves::{Curve, Softplus};
 use super::features::add_scaled;
-use super::triangular::dot;
 use super::{no_inverse, non_empty, FORWARD_ONLY};
 use crate::backend::cpu::elementwise::{sigmoid, softplus};
 use crate::engine::{Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::{up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe};
+use crate::sums::dot;
 use crate::{Block, Facts, Result, Scalar, Shape};
 
 /// `y = x + β·(x − center)/(α + r)` with `r = ‖x − center‖`, forward only (Rezende and Mohamed 2015,

@@ -267,6 +267,7 @@ mod tests {
     use super::*;
     use crate::nets::testing::{evaluate, product};
     use crate::nets::{Activation, FeedForward, NetOptions};
+    use crate::testing::normal;
     use crate::Noise;
 
     fn net(hats: usize, beta: f64) -> Result<(MexicanHat<FeedForward>, State<f64>)> {
@@ -305,8 +306,7 @@ mod tests {
     fn products_are_those_of_central_differences() {
         let (net, mut state) = net(3, 0.8).unwrap();
         Noise::seed(5).fill_normal(0, &mut state.values.parameters);
-        let mut numbers = vec![0.0; 4 * 8];
-        Noise::seed(6).fill_normal(0, &mut numbers);
+        let numbers = normal(4 * 8, 6);
         let (input, cotangent) = numbers.split_at(8);
         let (by_input, by_parameters) = product(&net, &state, 4, input, cotangent);
         let loss = |state: &State<f64>, input: &[f64]| -> f64 {

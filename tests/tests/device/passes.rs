@@ -113,26 +113,6 @@ fn passes_and_samples_are_those_of_the_cpu() {
 }
 
 #[test]
-fn samples_under_a_context_are_those_of_the_cpu() {
-    let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
-    let mut flow = Rotations::<f32>::build(&cpu, 1).unwrap();
-    shift(&mut flow, 0.3);
-    let on_gpu = flow.on(gpu).unwrap();
-    let context = cpu.tensor_from_vec(normal("context", 2 * 7), (7, dfdx::shapes::Const::<2>));
-    // Once after other numbers stood where the context goes.
-    for context in [context.clone(), context.clone().negate(), context] {
-        let found = on_gpu.sample_given(context.clone(), &mut Noise::seed(3)).unwrap();
-        let want = flow.given(context).sample_with_log_prob(7, &mut Noise::seed(3)).unwrap();
-        close("samples", &found.0.as_vec(), &want.0.as_vec(), 1e-5);
-        close("their log-probabilities", &found.1.as_vec(), &want.1.as_vec(), 1e-5);
-    }
-    let empty = cpu.tensor_from_vec(vec![], (0, dfdx::shapes::Const::<2>));
-    assert!(on_gpu.sample_given(empty, &mut Noise::seed(3)).is_err());
-    let error = on_gpu.map_rows(false, &[0.5; 4], &[1.0, f32::NAN]).unwrap_err().to_string();
-    assert!(error.contains("context") && error.contains("NaN"), "{error}");
-}
-
-#[test]
 fn sequential_directions_are_those_of_the_cpu() {
     let (cpu, Some(gpu)) = (Cpu::default(), gpu()) else { return };
     let flow = Sequence::<f32>::build(&cpu, 1).unwrap();
