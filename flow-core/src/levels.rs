@@ -3,7 +3,7 @@
 use dfdx::prelude::{Cpu, Dim, HasShape, NoneTape, Tensor};
 
 use crate::engine::read;
-use crate::view::tensor;
+use crate::engine::tensor;
 use crate::{Architecture, Backend, Event, Flow, FlowError, Result, Scalar};
 
 /// Blocks whose latents are those of a `multiscale`.

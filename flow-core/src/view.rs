@@ -2,18 +2,17 @@
 
 use std::cell::Cell;
 
-use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor, TensorFromVec};
+use dfdx::prelude::{Const, Cpu, Dim, HasShape, NoneTape, Tape, Tensor};
 
 use crate::architecture::invertible;
-use crate::engine::{adds_to, check, ordered, read, Direction, Given, JoinTape, Machine, Operator};
-use crate::room::room;
+use crate::engine::{
+    adds_to, check, ordered, read, tensor, Direction, Given, JoinTape, Machine, Operator,
+};
+use crate::room::room_for_samples;
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, Rows, Scalar,
     Vector,
 };
-
-/// The option of a number of samples that memory cannot hold.
-const SAMPLES: &str = "the number of samples";
 
 /// A batch of what a flow models, for `N` rows and a tape `T`.
 pub type Data<F, N, T = NoneTape> = Tensor<
@@ -215,7 +214,7 @@ pub trait NormalizingFlow {
         Self::Architecture: Invertible,
     {
         let view = self.view()?;
-        let mut log_prob = vec![Self::Scalar::zero(); room::<Self::Scalar>(SAMPLES, rows, 1)?];
+        let mut log_prob = vec![Self::Scalar::zero(); room_for_samples::<Self::Scalar>(rows, 1)?];
         let mut z = view.draw(rows, noise, Some(&mut log_prob))?;
         let log_det = view.push(&mut z, &mut [], true)?;
         log_prob.iter_mut().zip(log_det).for_each(|(p, l)| *p -= l);
@@ -366,9 +365,7 @@ impl<'f, A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'f, A, E, T> {
         noise: &mut Noise,
         log_prob: Option<&mut [E]>,
     ) -> Result<Vec<E>> {
-        if rows == 0 {
-            return Err(FlowError::EmptyBatch { what: "sample".into() });
-        }
+        room_for_samples::<E>(rows, A::Latent::SHAPE.size())?;
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return Err(FlowError::option(
                 "temperature",
@@ -376,7 +373,6 @@ impl<'f, A: Architecture<E>, E: Scalar, T: Tape<E, Cpu>> View<'f, A, E, T> {
                 "a finite number of at least 0",
             ));
         }
-        room::<E>(SAMPLES, rows, A::Latent::SHAPE.size())?;
         let stream = noise.split();
         Ok(self.flow.machine().sample_base(rows, &stream, self.temperature, log_prob))
     }
@@ -456,14 +452,6 @@ where
     fn view(&self) -> Result<View<'_, A, E>> {
         Ok(View::new(self))
     }
-}
-
-/// Numbers, row after row, as a tensor.
-pub(crate) fn tensor<S: dfdx::prelude::Shape, E: Scalar>(
-    numbers: Vec<E>,
-    shape: S,
-) -> Result<Tensor<S, E, Cpu>> {
-    Ok(Cpu::default().try_tensor_from_vec(numbers, shape)?)
 }
 
 #[cfg(test)]

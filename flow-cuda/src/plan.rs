@@ -23,6 +23,9 @@ pub enum Area {
     Frame,
     /// What a block needs only while it runs.
     Scratch,
+    /// What a device gathers beside the operands of a product. It is the device's own: plans do not
+    /// name it.
+    Patches,
 }
 
 /// A run of numbers in an area.

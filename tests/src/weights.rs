@@ -4,8 +4,13 @@ use flow_core::{Architecture, Flow, Noise, Scalar};
 
 /// Normal numbers that are always the same under a name.
 pub fn normal<E: Scalar>(name: &str, len: usize) -> Vec<E> {
+    drawn(&Noise::seed(5).named(name), len)
+}
+
+/// The first normal numbers of a stream.
+pub fn drawn<E: Scalar>(noise: &Noise, len: usize) -> Vec<E> {
     let mut numbers = vec![E::zero(); len];
-    Noise::seed(5).named(name).fill_normal(0, &mut numbers);
+    noise.fill_normal(0, &mut numbers);
     numbers
 }
 

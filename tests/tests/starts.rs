@@ -2,6 +2,7 @@
 
 use dfdx::prelude::*;
 use flow_core::prelude::*;
+use flow_tests::weights::drawn;
 
 flow! {
     /// An expansion by 1/beta, then a contraction by beta ("Jacobian determinant of normalizing
@@ -34,9 +35,7 @@ flow! {
 }
 
 fn numbers(count: usize) -> Vec<f64> {
-    let mut numbers = vec![0.0; count];
-    Noise::seed(2).fill_normal(0, &mut numbers);
-    numbers
+    drawn(&Noise::seed(2), count)
 }
 
 #[test]

@@ -133,16 +133,14 @@ mod lowering;
 mod tests {
     use super::*;
     use crate::engine::Direction;
-    use crate::testing::{laws_on_vectors_and_images, single};
-    use crate::Noise;
+    use crate::testing::{laws_on_vectors_and_images, normal, single};
 
     laws_on_vectors_and_images!(ActNorm, [2, 2, 3]);
 
     #[test]
     fn the_first_batch_comes_out_standardised() {
         let mut machine = single::<Images, 12, 0>();
-        let mut x = vec![0.0; 7 * 12];
-        Noise::seed(2).fill_normal(0, &mut x);
+        let mut x = normal(7 * 12, 2);
         x.chunks_exact_mut(2).for_each(|pixel| {
             pixel[0] = 1e3 + 1e-2 * pixel[0];
             pixel[1] = -5.0 + 40.0 * pixel[1];

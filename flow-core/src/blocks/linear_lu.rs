@@ -5,12 +5,12 @@ use super::features::{add_scaled, add_to_all};
 use super::lu::Lu;
 use super::permutation::{gather, index, invert};
 use super::rotation::rotation;
-use super::triangular::dot;
 use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
 use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
+use crate::sums::dot;
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 
 /// `y = W x` with `W = P·L·(U + diag(sign·exp(log_diagonal)))`, at every pixel alike: `linear(lu)`

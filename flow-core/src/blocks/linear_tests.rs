@@ -5,8 +5,8 @@ use dfdx::prelude::*;
 
 use super::{Haar, Householder, InvertibleConv, LinearDense, LinearSvd, Rearrange};
 use crate::engine::{Builder, Direction};
-use crate::testing::{single, Make};
-use crate::{Memory, Noise, Result, Shape};
+use crate::testing::{normal, single, Make};
+use crate::{Memory, Result, Shape};
 
 const ROWS: usize = 3;
 
@@ -14,12 +14,6 @@ type Taped<S> = Tensor<S, f64, Cpu, OwnedTape<f64, Cpu>>;
 type Batch = Taped<(usize, usize)>;
 type Weights = Tensor<(usize,), f64, Cpu>;
 type Oracle<'o> = &'o dyn Fn(Batch, &Weights) -> Batch;
-
-fn normal(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
-}
 
 /// Compares a block with an oracle on random rows: `there` maps data to latents and `back`, where
 /// it is easily written, the reverse, both given all parameters in one vector.

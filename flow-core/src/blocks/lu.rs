@@ -67,12 +67,11 @@ impl Lu {
 mod tests {
     use super::*;
     use crate::blocks::rotation::rotation;
+    use crate::testing::normal;
     use crate::Noise;
 
     fn random(d: usize) -> Vec<f64> {
-        let mut m = vec![0.0; d * d];
-        Noise::seed(d as u64).fill_normal(0, &mut m);
-        m
+        normal(d * d, d as u64)
     }
 
     #[test]

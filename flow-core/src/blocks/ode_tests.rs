@@ -3,7 +3,8 @@ use std::cell::Cell;
 use super::*;
 use crate::engine::{self, Direction};
 use crate::nets::{Activation, FeedForward, NetOptions};
-use crate::testing::{distance, single, Given, Make, Single};
+use crate::sums::dot;
+use crate::testing::{distance, normal, single, Given, Make, Single};
 use crate::{Memory, Noise};
 
 #[path = "ode_oracle.rs"]
@@ -59,12 +60,6 @@ where
     machine
 }
 
-fn normal(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
-}
-
 fn run<const D: usize, const C: usize>(
     machine: &Machine<D, C>,
     direction: Direction,
@@ -91,7 +86,6 @@ where
     for (direction, memory) in BOTH.into_iter().zip([Memory::Stored, Memory::Recomputed]) {
         let loss = |machine: &Machine<D, C>, x: &[f64], context: &[f64]| -> f64 {
             let (y, log_det) = run(machine, direction, x, context);
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             dot(&y, &cotangent) + dot(&log_det, &by_log_det)
         };
         let (_, kept) = machine.run(direction, &mut x.clone(), &context, Some(memory)).unwrap();

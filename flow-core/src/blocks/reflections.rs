@@ -1,10 +1,10 @@
 //! Products of reflections, with their gradients.
 
 use super::features::add_scaled;
-use super::triangular::dot;
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
 use crate::engine::{Builder, Derived, Parameter, Start, State, Values};
 use crate::lipschitz::Probe;
+use crate::sums::dot;
 use crate::{FlowError, Result, Scalar};
 
 /// `Q = H₁…Hₖ` with `Hᵢ = I − 2vᵢvᵢᵀ/‖vᵢ‖²` for the vectors of one parameter, `[k, d]`. A vector at

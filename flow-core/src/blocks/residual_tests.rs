@@ -4,7 +4,7 @@ use super::*;
 use crate::blocks::{series_tail, Trace};
 use crate::engine;
 use crate::nets::{Activation, FeedForward, NetOptions};
-use crate::testing::{check_laws, distance, single, Make, Single};
+use crate::testing::{check_laws, distance, normal, single, Make, Single};
 use crate::Noise;
 
 #[path = "residual_oracle.rs"]
@@ -55,12 +55,6 @@ where
         })
         .unwrap();
     machine
-}
-
-fn normal(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
 }
 
 fn forward<A: crate::Architecture<f64>>(machine: &Machine<A>, x: &[f64]) -> (Vec<f64>, Vec<f64>) {

@@ -1,7 +1,7 @@
 //! Random rotations, in f64: starting weights.
 
 use super::features::add_scaled;
-use super::triangular::dot;
+use crate::sums::dot;
 use crate::Noise;
 
 /// A random orthogonal `d × d` matrix: the rows of a normal one, made orthonormal. Row after row

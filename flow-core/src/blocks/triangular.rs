@@ -1,6 +1,7 @@
 //! Triangular systems, one vector at a time, in place. Matrices are row-major and only the strict
 //! triangle that a name speaks of is read; every loop runs along rows.
 
+use crate::sums::dot;
 use crate::Scalar;
 
 /// Solves `L x = b`, with ones on the diagonal.
@@ -21,29 +22,10 @@ pub(super) fn solve_upper<E: Scalar>(upper: &[E], diagonal: &[E], x: &mut [E]) {
     }
 }
 
-/// `Σ aᵢ bᵢ` in eight lanes, which the compiler turns into vector instructions: it may not reorder
-/// a plain sum.
-pub(super) fn dot<E: Scalar>(a: &[E], b: &[E]) -> E {
-    const LANES: usize = 8;
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a.remainder().iter().zip(b.remainder());
-    let rest = rest.fold(E::zero(), |sum, (&a, &b)| sum + a * b);
-    if a.len() == 0 {
-        return rest;
-    }
-    let mut lanes = [E::zero(); LANES];
-    for (a, b) in a.zip(b) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    lanes.into_iter().fold(rest, |sum, lane| sum + lane)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Noise;
+    use crate::testing::normal;
 
     /// `M x` with `M` taken entry by entry.
     fn product(d: usize, entry: impl Fn(usize, usize) -> f64, x: &[f64]) -> Vec<f64> {
@@ -53,8 +35,7 @@ mod tests {
     #[test]
     fn solutions_solve_their_systems() {
         for d in [1, 2, 5, 19] {
-            let mut numbers = vec![0.0; d * d + 2 * d];
-            Noise::seed(4).fill_normal(0, &mut numbers);
+            let numbers = normal(d * d + 2 * d, 4);
             let (matrix, rest) = numbers.split_at(d * d);
             let (diagonal, b) = rest.split_at(d);
             // Entries well below the diagonal's keep the systems well-conditioned.
@@ -79,16 +60,6 @@ mod tests {
             };
             check(&|x| solve_unit_lower(&matrix, x), &lower);
             check(&|x| solve_upper(&matrix, &diagonal, x), &upper);
-        }
-    }
-
-    #[test]
-    fn the_dot_product_is_a_plain_sum() {
-        for len in [0, 1, 7, 8, 9, 16, 27] {
-            let a: Vec<f64> = (0..len).map(f64::from).collect();
-            let want: f64 = a.iter().map(|v| v * (v + 1.0)).sum();
-            let b: Vec<f64> = a.iter().map(|v| v + 1.0).collect();
-            assert_eq!(dot(&a, &b), want, "{len}");
         }
     }
 }

@@ -2,18 +2,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dfdx::prelude::{Const, Cpu, Dim, Tensor, TensorFromVec};
+use dfdx::prelude::{Const, Cpu, Dim, Tensor};
 use flow_cuda::kernels::noise::stream as noise_stream;
 use flow_cuda::{Device, Slot};
 
+use super::counts;
 use super::graphs::Graphs;
 use super::lowering::FEWEST_STEPS;
 use super::plans::{record, Drawn, Recorded, PASS, PRODUCT};
 use super::store::{Key, Store};
 use super::tape::{Batch, Row};
 use super::training::Update;
-use crate::engine::{check, ordered, read, AddGradient, Direction, Machine};
+use crate::engine::{check, ordered, read, tensor, AddGradient, Direction, Machine};
 use crate::memory::GuardReport;
+use crate::room::room_for_samples;
 use crate::{
     Architecture, Context, Event, Flow, FlowError, Invertible, Memory, Noise, Result, State,
     Unconditional, Values, Vector,
@@ -107,7 +109,8 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
     /// `rows` samples: those that the flow gives on the CPU with the same noise, but for rounding.
     ///
     /// # Errors
-    /// Where `rows` is 0, or as [`inverse`](Self::inverse).
+    /// Where `rows` is 0, or more than fit in memory or kernels can count, or as
+    /// [`inverse`](Self::inverse).
     pub fn sample(&self, rows: usize, noise: &mut Noise) -> Result<Batch<A::Event, usize>>
     where
         A: Architecture<f32, Context = Unconditional> + Invertible,
@@ -132,7 +135,39 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         Ok((tensor(x, A::Event::batch(rows))?, tensor(log_prob, (rows,))?))
     }
 
-    /// A sample of a conditional flow for each row of `context`, and their log-probabilities.
+    /// A sample of a conditional flow for each row of `context`, of shape `(rows, C)`, and their
+    /// log-probabilities: what [`View::sample_with_log_prob`](crate::NormalizingFlow::sample_with_log_prob)
+    /// gives on the CPU with the same noise, but for rounding.
+    ///
+    /// ```
+    /// use dfdx::prelude::*;
+    /// use flow_core::cuda::Device;
+    /// use flow_core::prelude::*;
+    ///
+    /// flow! {
+    ///     struct Posterior: Vector<2> given Vector<3> {
+    ///         affine_coupling(net = mlp([8], relu));
+    ///         affine_coupling(net = mlp([8], relu));
+    ///     }
+    /// }
+    ///
+    /// /// 1,000 samples under one observation, which stands in each of 1,000 rows.
+    /// fn draw(gpu: impl Device + 'static) -> Result<(), FlowError> {
+    ///     let cpu = dfdx::prelude::Cpu::default();
+    ///     let on_gpu = Posterior::<f32>::build(&cpu, 0)?.on(gpu)?;
+    ///     let observed = cpu.tensor([0.5, -1.0, 2.0]);
+    ///     let context = observed.broadcast_like(&(1_000, Const::<3>));
+    ///     let (theta, log_prob) = on_gpu.sample_given(context, &mut Noise::seed(1))?;
+    ///     assert_eq!(theta.shape(), &(1_000, Const::<2>));
+    ///     assert_eq!(log_prob.shape(), &(1_000,));
+    ///     Ok(())
+    /// }
+    /// # #[cfg(feature = "cuda-emulation")]
+    /// # if let Ok(gpu) = flow_core::cuda::Emulated::new() {
+    /// #     draw(gpu)?;
+    /// # }
+    /// # Ok::<(), FlowError>(())
+    /// ```
     ///
     /// # Errors
     /// A context without rows, or with a number that is not finite, and as
@@ -279,9 +314,7 @@ impl<A: Architecture<f32>, D: Device> OnDevice<A, D> {
         context: &[f32],
         noise: &mut Noise,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
-        if rows == 0 {
-            return Err(FlowError::EmptyBatch { what: "sample".into() });
-        }
+        room_for_samples::<f32>(rows, A::Event::SHAPE.size())?;
         let noise = noise.split();
         self.with(Direction::Inverse, rows, (false, true), |store, key| {
             let Recorded { output, places, drawn, .. } = *store.recorded(key)?;
@@ -364,8 +397,11 @@ pub(super) fn with_plan<A: Architecture<f32>, D: Device, R>(
     let update = update.filter(|_| keeping && direction == Direction::LogProb);
     loop {
         let room = store.room();
+        let plan =
+            |rows| record(machine, direction, rows, (keeping, drawing), memory, room, update);
         store.prepare(key, machine.noise().key(), || {
-            record(machine, direction, rows, (keeping, drawing), memory, room, update)
+            counts::check(rows, |rows| Ok(counts::most(&plan(rows)?.0)))?;
+            plan(rows)
         })?;
         match job(store, key) {
             // A solver took more steps than there was room for. Now there is.
@@ -412,14 +448,6 @@ pub(super) fn finished<A: Architecture<f32>, D: Device>(
     let state = State { values, derived, turned: Vec::new(), version: 0 };
     machine.blocks().finish(&state, &by_derived, &mut gradient)?;
     Ok(gradient)
-}
-
-pub(super) fn tensor<S: dfdx::prelude::Shape>(
-    numbers: Vec<f32>,
-    shape: S,
-) -> Result<Tensor<S, f32, Cpu>> {
-    let made = Cpu::default().try_tensor_from_vec(numbers, shape);
-    made.map_err(|error| FlowError::Gradient(error.to_string()))
 }
 
 /// An error for the first number of a context that is not finite.

@@ -38,6 +38,7 @@
 //! asked for; where one takes more it is made once more, with room for them, whichever way it was asked for:
 //! of plain rows, on dfdx's tape, of tensors on the card, or in a step of a training.
 
+mod counts;
 mod flow;
 mod graphs;
 mod guarded;

@@ -244,7 +244,7 @@ impl Store<Gpu> {
 }
 
 pub(super) fn of_dfdx(error: CudaError) -> FlowError {
-    FlowError::Gradient(error.to_string())
+    FlowError::Tensor(error.to_string())
 }
 
 /// Keeps an error for [`OnDevice::last_error`], and gives dfdx one of its own.

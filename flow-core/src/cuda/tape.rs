@@ -8,12 +8,13 @@ use dfdx::prelude::{
 };
 use flow_cuda::Device;
 
-use super::flow::{product, tensor, with_plan, DeviceGradients, OnDevice};
+use super::flow::{product, with_plan, DeviceGradients, OnDevice};
 use super::plans::{Recorded, PASS};
 use super::store::{Key, Stamp, Store};
 use super::training::Update;
 use crate::engine::{
-    adds_to, ordered, read, remember, second_tape, AddGradient, Direction, Given, JoinTape, Machine,
+    adds_to, ordered, read, remember, second_tape, tensor, AddGradient, Direction, Given, JoinTape,
+    Machine,
 };
 use crate::{Architecture, Context, Event, FlowError, Invertible, Memory, Result, Vector};
 

@@ -3,8 +3,8 @@
 use dfdx::prelude::{Const, Cpu, Dim, HasShape, PutTape, Shape, Tape, Tensor};
 use num_traits::Zero;
 
+use crate::engine::tensor;
 use crate::engine::{adds_to, ordered};
-use crate::view::tensor;
 use crate::{FlowError, Noise, Result, Scalar};
 
 /// Batches whose features can be added to: `(N, Const<D>)` of vectors, and

@@ -38,7 +38,9 @@ pub(crate) use channels::{to_channels_first, to_channels_last};
 pub(crate) use gradients::Gradients;
 pub(crate) use machine::{Direction, Machine};
 pub(crate) use mirror::{options, AfterStep, Flat, Mirror};
-pub(crate) use operation::{adds_to, check, ordered, read, split, AddGradient, Given, Operator};
+pub(crate) use operation::{
+    adds_to, check, ordered, read, split, tensor, AddGradient, Given, Operator,
+};
 #[cfg(feature = "cuda")]
 pub(crate) use operation::{remember, second_tape};
 pub(crate) use presence::{answer, call, Present};

@@ -141,9 +141,8 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
         let context = self.given.spread(A::NAME, A::Context::SIZE, rows.size())?;
         let keep = T::OWNS_TAPE.then_some(self.memory);
         let (numbers, kept) = self.machine.run(direction, &mut batch, &context, keep)?;
-        let cpu = Cpu::default();
-        let y = write(&cpu, batch, Out::batch(rows))?;
-        let log_det = write(&cpu, numbers, (rows,))?;
+        let y = tensor(batch, Out::batch(rows))?;
+        let log_det = tensor(numbers, (rows,))?;
         let Some(kept) = kept else {
             return Ok((y.put_tape(tape), log_det.put_tape(T::default())));
         };
@@ -177,7 +176,7 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
         let context = self.given.spread(A::NAME, A::Context::SIZE, rows.size())?;
         let keep = T::OWNS_TAPE.then_some(self.memory);
         let (numbers, kept) = self.machine.run(Direction::LogProb, &mut batch, &context, keep)?;
-        let log_prob = write(&Cpu::default(), numbers, (rows,))?;
+        let log_prob = tensor(numbers, (rows,))?;
         if let Some(kept) = kept {
             let backward = self.backward(Direction::LogProb, kept, context, add_x);
             let by_log_prob = log_prob.ghost();
@@ -204,7 +203,7 @@ impl<A: Architecture<E>, E: Scalar> Operator<'_, A, E> {
         let mut numbers = vec![E::zero(); rows.size()];
         log_det.copy_into(&mut numbers);
         self.machine.base_log_prob(&latents, &mut numbers);
-        let log_prob = write(&Cpu::default(), numbers, (rows,))?;
+        let log_prob = tensor(numbers, (rows,))?;
         let (machine, by_log_prob) = (self.machine.clone(), log_prob.ghost());
         let (trainable, weights) = (self.mirror.trainable.clone(), self.mirror.tensor.ghost());
         tape.add_backward_op(move |gradients| {
@@ -282,7 +281,7 @@ pub(crate) fn read<S: dfdx::prelude::Shape, E: Scalar>(
     width: usize,
 ) -> Result<Vec<E>> {
     let mut numbers = vec![E::zero(); x.shape().num_elements()];
-    let x = x.try_contiguous().map_err(|error| FlowError::Gradient(error.to_string()))?;
+    let x = x.try_contiguous()?;
     x.copy_into(&mut numbers);
     check(&numbers, what, width)?;
     Ok(numbers)
@@ -304,12 +303,12 @@ pub(crate) fn check<E: Scalar>(numbers: &[E], what: &str, width: usize) -> Resul
     }
 }
 
-fn write<S: dfdx::prelude::Shape, E: Scalar>(
-    cpu: &Cpu,
+/// Numbers, row after row, as a tensor.
+pub(crate) fn tensor<S: dfdx::prelude::Shape, E: Scalar>(
     numbers: Vec<E>,
     shape: S,
 ) -> Result<Tensor<S, E, Cpu>> {
-    cpu.try_tensor_from_vec(numbers, shape).map_err(|error| FlowError::Gradient(error.to_string()))
+    Ok(Cpu::default().try_tensor_from_vec(numbers, shape)?)
 }
 
 /// Keeps an error for [`Flow::last_error`](crate::Flow::last_error): dfdx's own have no words for it.
@@ -324,7 +323,7 @@ pub(crate) fn remember(last_error: &Mutex<Option<FlowError>>, error: FlowError) 
 pub(crate) fn ordered<S: dfdx::prelude::Shape, E: Scalar, T: Tape<E, Cpu>>(
     x: Tensor<S, E, Cpu, T>,
 ) -> Result<(Tensor<S, E, Cpu>, T)> {
-    let x = x.try_contiguous().map_err(|error| FlowError::Gradient(error.to_string()))?;
+    let x = x.try_contiguous()?;
     Ok(x.split_tape())
 }
 

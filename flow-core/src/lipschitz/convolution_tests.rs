@@ -1,16 +1,11 @@
 use super::*;
 use crate::backend::cpu::convolution::Window;
 use crate::lipschitz::norm::norm;
+use crate::testing::normal;
 use crate::Noise;
 
 fn map(outputs: usize, inputs: usize, kernel: usize, height: usize, width: usize) -> Map {
     Map { outputs, inputs, window: Window { kernel, height, width }, image: true }
-}
-
-fn random(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
 }
 
 /// The matrix of the zero-padded convolution, `height·width·outputs × height·width·inputs`, entry by
@@ -39,7 +34,7 @@ fn matrix(weights: &[f64], map: Map) -> Vec<f64> {
 /// A lower bound on the greatest singular value, by power iteration.
 fn observed(matrix: &[f64], columns: usize) -> f64 {
     let rows = matrix.len() / columns;
-    let mut v = random(columns, 7);
+    let mut v = normal(columns, 7);
     let mut image = vec![0.0; rows];
     let mut seen = 0.0;
     for _ in 0..200 {
@@ -86,7 +81,7 @@ fn no_padded_convolution_exceeds_the_bound() {
     {
         let map = map(outputs, inputs, kernel, height, width);
         for seed in 0..4 {
-            let weights = random(map.len(), 10 * case as u64 + seed);
+            let weights = normal(map.len(), 10 * case as u64 + seed);
             let ratio = ratio(&weights, map);
             assert!(ratio >= 1.0 - 1e-12, "{map:?}: {ratio}");
             // Each pixel lies in at most k² patches.
@@ -102,7 +97,7 @@ fn on_a_larger_image_the_bound_is_close() {
     for (outputs, inputs, side) in [(1, 1, 24), (2, 2, 16), (3, 1, 17)] {
         let map = map(outputs, inputs, 3, side, side);
         for seed in 0..2 {
-            let ratio = ratio(&random(map.len(), seed), map);
+            let ratio = ratio(&normal(map.len(), seed), map);
             assert!((1.0 - 1e-12..1.02).contains(&ratio), "{map:?}: {ratio}");
         }
     }
@@ -111,7 +106,7 @@ fn on_a_larger_image_the_bound_is_close() {
 #[test]
 fn a_single_pixel_meets_the_middle_of_the_kernel_alone() {
     let map = map(2, 3, 3, 1, 1);
-    let weights = random(map.len(), 1);
+    let weights = normal(map.len(), 1);
     let middle: Vec<f64> = (0..2).flat_map(|o| weights[(o * 9 + 4) * 3..][..3].to_vec()).collect();
     let (bound, direction) = norm_and_direction(&weights, map);
     assert!((bound / norm(&middle, 2, 3) - 1.0).abs() < 1e-12);
@@ -146,7 +141,7 @@ fn a_shift_and_a_mean_have_the_norms_that_one_knows() {
 #[test]
 fn huge_tiny_and_mixed_entries() {
     let map = map(2, 3, 3, 4, 3);
-    let unit = random(map.len(), 3);
+    let unit = normal(map.len(), 3);
     let (whole, direction) = norm_and_direction(&unit, map);
     for exponent in [1000, 300, -300, -1000] {
         let scale = power_of_two(1.0, exponent);
@@ -209,7 +204,7 @@ fn the_direction_is_that_of_central_differences() {
         [(1, 1, 3, 3, 2), (2, 3, 3, 2, 3), (4, 2, 3, 3, 1), (3, 3, 5, 2, 4)]
     {
         let map = map(outputs, inputs, kernel, height, width);
-        let weights = random(map.len(), 8);
+        let weights = normal(map.len(), 8);
         let (_, direction) = norm_and_direction(&weights, map);
         for i in 0..weights.len() {
             let at = |by: f64| {

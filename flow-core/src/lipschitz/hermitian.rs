@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::lipschitz::norm::norm;
     use crate::lipschitz::rounding::power_of_two;
-    use crate::Noise;
+    use crate::testing::normal;
 
     fn bound(numbers: &[f64], tall: usize, side: usize) -> f64 {
         let matrix = Complex { numbers, tall, side };
@@ -174,8 +174,7 @@ mod tests {
     #[test]
     fn the_norm_is_that_of_the_real_matrix_of_twice_the_size() {
         for (tall, side) in [(1, 1), (4, 1), (5, 3), (6, 6), (17, 9)] {
-            let mut numbers = vec![0.0; 2 * tall * side];
-            Noise::seed(side as u64).fill_normal(0, &mut numbers);
+            let mut numbers = normal(2 * tall * side, side as u64);
             normalize(&mut numbers);
             let (a, b) = numbers.split_at(tall * side);
             let entry = |i: usize| {

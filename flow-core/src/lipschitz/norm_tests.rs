@@ -1,10 +1,9 @@
 use super::*;
+use crate::testing::normal;
 use crate::Noise;
 
 fn random(rows: usize, columns: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; rows * columns];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
+    normal(rows * columns, seed)
 }
 
 /// A lower bound: ‖Wv‖/‖v‖ for a v that many steps of power iteration have turned.

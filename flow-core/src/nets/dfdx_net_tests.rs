@@ -7,19 +7,13 @@ use crate::blocks::{Coupling, Split};
 use crate::engine::{Role, State};
 use crate::nets::testing::{evaluate, product};
 use crate::nets::{Activation, FeedForward, NetOptions};
-use crate::testing::{check_laws, Make};
+use crate::testing::{check_laws, normal, Make};
 use crate::transforms::{Affine, Scale};
-use crate::{Noise, Shape};
+use crate::Shape;
 
 type Small = (Linear<3, 5>, Tanh, Linear<5, 4>);
 
 const LAST: LastLayer<'static> = LastLayer { start: &|_| Some(0.0) };
-
-fn numbers_of(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
-}
 
 fn small<E: Scalar>(seed: u64) -> (DfdxNet<Small, 3, 4, E>, crate::Layout, State<E>) {
     let mut builder = Builder::new(seed);
@@ -47,7 +41,7 @@ fn it_is_the_perceptron_of_the_same_weights() {
     let same =
         FeedForward::mlp(&mut builder, inputs, 4, LAST, &[5], Activation::Tanh, options).unwrap();
     for rows in [1, 7] {
-        let (input, cotangent) = (numbers_of(rows * 3, 1), numbers_of(rows * 4, 2));
+        let (input, cotangent) = (normal(rows * 3, 1), normal(rows * 4, 2));
         let close = |a: &[f64], b: &[f64]| {
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?}, not {b:?}");
         };
@@ -70,7 +64,7 @@ fn a_seed_gives_a_start() {
 #[test]
 fn versions_of_the_weights_do_not_mix() {
     let (net, _, state) = small::<f64>(1);
-    let input = numbers_of(3, 1);
+    let input = normal(3, 1);
     let versions: Vec<State<f64>> = (1..=5)
         .map(|version| {
             let mut state = state.clone();

@@ -1,7 +1,8 @@
 use super::*;
 use crate::engine::{Gradients, State, Workspace};
 use crate::nets::testing::{evaluate, product};
-use crate::Noise;
+use crate::sums::dot;
+use crate::testing::normal;
 
 fn net(
     inputs: usize,
@@ -23,12 +24,6 @@ fn net(
     )
     .unwrap();
     (net, builder.finish().1)
-}
-
-fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
 }
 
 /// Weight and bias of each layer, in the order of the flat vector.
@@ -72,7 +67,7 @@ fn values_are_those_of_three_loops() {
         [(1, 3, 4, vec![5]), (3, 1, 1, vec![7, 2, 6]), (9, 4, 3, vec![]), (2, 0, 3, vec![2])]
     {
         let (net, state) = net(inputs, outputs, &hidden, options);
-        let input = numbers(rows * inputs, 1);
+        let input = normal(rows * inputs, 1);
         let got = evaluate(&net, &state, rows, &input);
         for row in 0..rows {
             let want = slow(&net, &state, &input[row * inputs..(row + 1) * inputs]);
@@ -88,7 +83,7 @@ fn products_are_those_of_central_differences() {
     let options = NetOptions { zero_init: false, lipschitz: None, ..NetOptions::default() };
     for (rows, hidden) in [(1, vec![5]), (4, vec![6, 3]), (3, vec![])] {
         let (net, state) = net(3, 2, &hidden, options);
-        let (input, cotangent) = (numbers(rows * 3, 1), numbers(rows * 2, 2));
+        let (input, cotangent) = (normal(rows * 3, 1), normal(rows * 2, 2));
         let (by_input, by_parameters) = product(&net, &state, rows, &input, &cotangent);
         let loss = |state: &State<f64>, input: &[f64]| -> f64 {
             let output = evaluate(&net, state, rows, input);
@@ -172,7 +167,7 @@ fn a_net_keeps_its_constant() {
     assert!(used(&state) <= 0.7 && used(&state) > 0.699, "{}", used(&state));
     assert_eq!(Conditioner::<f64>::lipschitz(&net), 0.7);
     for seed in 0..50 {
-        let (a, b) = (numbers(3, seed), numbers(3, seed + 100));
+        let (a, b) = (normal(3, seed), normal(3, seed + 100));
         let (p, q) = (evaluate(&net, &state, 1, &a), evaluate(&net, &state, 1, &b));
         let far = |a: &[f64], b: &[f64]| -> f64 {
             a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
@@ -218,7 +213,7 @@ fn a_limited_net_in_single_precision_keeps_its_constant() {
 fn the_limit_is_differentiable() {
     for (constant, scale) in [(0.7, 6.0), (50.0, 1.0)] {
         let (net, state) = limited(constant, scale);
-        let (input, cotangent) = (numbers(12, 1), numbers(8, 2));
+        let (input, cotangent) = (normal(12, 1), normal(8, 2));
         let (_, by_parameters) = product(&net, &state, 4, &input, &cotangent);
         for (i, got) in by_parameters.into_iter().enumerate() {
             let step = 1e-5;
@@ -304,7 +299,7 @@ fn slow_images(state: &State<f64>, image: &[f64]) -> Vec<f64> {
 #[test]
 fn convolutions_are_those_of_written_out_sums() {
     let (net, state) = images(RANDOM);
-    let input = numbers(3 * 18, 1);
+    let input = normal(3 * 18, 1);
     let got = evaluate(&net, &state, 3, &input);
     for (row, image) in input.chunks(18).enumerate() {
         for (got, want) in got[row * 24..].iter().zip(slow_images(&state, image)) {
@@ -318,7 +313,7 @@ fn convolutions_are_those_of_written_out_sums() {
 /// Gradients against central differences, weights prepared anew for each.
 fn check_product(net: &FeedForward, state: &State<f64>, rows: usize) {
     let (inputs, outputs) = (Conditioner::<f64>::inputs(net), Conditioner::<f64>::outputs(net));
-    let (input, cotangent) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+    let (input, cotangent) = (normal(rows * inputs, 1), normal(rows * outputs, 2));
     let (by_input, by_parameters) = product(net, state, rows, &input, &cotangent);
     let loss = |state: &State<f64>, input: &[f64]| -> f64 {
         let mut state = state.clone();
@@ -384,10 +379,10 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
         let (inputs, outputs) =
             (Conditioner::<f64>::inputs(&net), Conditioner::<f64>::outputs(&net));
         let count = 2;
-        let input = numbers(rows * inputs, 1);
-        let tangents = numbers(rows * count * inputs, 3);
+        let input = normal(rows * inputs, 1);
+        let tangents = normal(rows * count * inputs, 3);
         let (by_output, cotangents) =
-            (numbers(rows * outputs, 4), numbers(rows * count * outputs, 5));
+            (normal(rows * outputs, 4), normal(rows * count * outputs, 5));
         let pushed = with(&state, rows, |pass| {
             let mut output = vec![f64::NAN; rows * outputs];
             let at = net.linearize(pass, &input, &mut output, false).unwrap();
@@ -396,7 +391,6 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
             let mut pulled = vec![f64::NAN; rows * count * inputs];
             net.pull(pass, &at, &cotangents, &mut pulled);
             at.release(pass);
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             assert!((dot(&pushed, &cotangents) - dot(&tangents, &pulled)).abs() < 1e-11);
             assert_eq!(output, evaluate(&net, &state, rows, &input));
             (output, pushed)
@@ -410,7 +404,6 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
                 let at = net.linearize(pass, input, &mut output, false).unwrap();
                 let mut pushed = vec![0.0; rows * count * outputs];
                 net.push(pass, &at, &tangents, &mut pushed);
-                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
                 dot(&output, &by_output) + dot(&pushed, &cotangents)
             })
         };

@@ -8,8 +8,8 @@ use crate::{FlowError, Result, Scalar, Shape};
 /// [`Scale::Exp`](crate::transforms::Scale::Exp) makes a factor between 0.64 and e of it (paper
 /// "Jacobian determinant of normalizing flows", equation 15).
 ///
-/// Parameters `w` and `b` `[features, m]` stand beside the net, the features being those that are
-/// transformed. `w` starts at 0, and the net's rows for `s` start at random, or nothing would ever
+/// Parameters `w` and `b` `[features, m]` stand beside the net, not under `net.`, the features being
+/// those that are transformed (on a checkerboard all channels). `w` starts at 0, and the net's rows for `s` start at random, or nothing would ever
 /// move. The m hats start a little apart around the same mean: alike, they would stay alike.
 #[derive(Clone, Debug)]
 pub struct MexicanHat<N> {
@@ -21,8 +21,9 @@ pub struct MexicanHat<N> {
 
 impl<N> MexicanHat<N> {
     /// `hats` of them on what `net(builder, inputs, outputs, last_layer)` writes, starting at a
-    /// factor of 1/beta: with an activation of slope beta behind it, a block starts volume-preserving
-    /// (equation 18).
+    /// factor of 1/beta. An activation of slope beta behind two such couplings that together transform
+    /// every feature, as those of [`DualCoupling`](crate::blocks::DualCoupling) do, starts
+    /// volume-preserving with them (equation 18).
     ///
     /// # Errors
     /// [`FlowError::Option`] for no hats, or a beta outside (1/e, 1]: 1/beta must be below the
@@ -267,6 +268,7 @@ mod tests {
     use super::*;
     use crate::nets::testing::{evaluate, product};
     use crate::nets::{Activation, FeedForward, NetOptions};
+    use crate::testing::normal;
     use crate::Noise;
 
     fn net(hats: usize, beta: f64) -> Result<(MexicanHat<FeedForward>, State<f64>)> {
@@ -305,8 +307,7 @@ mod tests {
     fn products_are_those_of_central_differences() {
         let (net, mut state) = net(3, 0.8).unwrap();
         Noise::seed(5).fill_normal(0, &mut state.values.parameters);
-        let mut numbers = vec![0.0; 4 * 8];
-        Noise::seed(6).fill_normal(0, &mut numbers);
+        let numbers = normal(4 * 8, 6);
         let (input, cotangent) = numbers.split_at(8);
         let (by_input, by_parameters) = product(&net, &state, 4, input, cotangent);
         let loss = |state: &State<f64>, input: &[f64]| -> f64 {

@@ -3,7 +3,8 @@ use crate::engine::{Gradients, Workspace};
 use crate::lipschitz::norm::{norm_and_direction, Map};
 use crate::nets::testing::{evaluate, product};
 use crate::nets::Differentiable;
-use crate::Noise;
+use crate::sums::dot;
+use crate::testing::normal;
 
 const RANDOM: NetOptions = NetOptions { zero_init: false, lipschitz: None, weight_norm: false };
 
@@ -31,18 +32,8 @@ fn prepare(net: &ResNet, state: &mut State<f64>) {
     net.prepare(values, derived).unwrap();
 }
 
-fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
-}
-
 fn sizes(net: &ResNet) -> (usize, usize) {
     (Conditioner::<f64>::inputs(net), Conditioner::<f64>::outputs(net))
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Reads the flat vector of parameters layer by layer.
@@ -130,7 +121,7 @@ fn values_are_those_of_written_out_sums() {
             let (net, state) = net(shape, attention, RANDOM);
             let (inputs, outputs) = sizes(&net);
             for rows in [1, 3] {
-                let input = numbers(rows * inputs, 1);
+                let input = normal(rows * inputs, 1);
                 let got = evaluate(&net, &state, rows, &input);
                 for (row, x) in input.chunks(inputs).enumerate() {
                     let want = slow(&state, x, shape, attention);
@@ -175,7 +166,7 @@ fn the_last_layer_starts_as_it_was_asked_to() {
     for weight_norm in [false, true] {
         let options = NetOptions { weight_norm, ..NetOptions::default() };
         let (net, state) = net(image(), false, options);
-        assert!(evaluate(&net, &state, 1, &numbers(18, 1)).iter().all(|&v| v == 0.5));
+        assert!(evaluate(&net, &state, 1, &normal(18, 1)).iter().all(|&v| v == 0.5));
     }
 }
 
@@ -222,7 +213,7 @@ fn products_are_those_of_central_differences() {
         let made = net(shape, attention, options);
         let (inputs, outputs) = sizes(&made.0);
         let rows = 2;
-        let (input, cotangent) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+        let (input, cotangent) = (normal(rows * inputs, 1), normal(rows * outputs, 2));
         let slopes = product(&made.0, &made.1, rows, &input, &cotangent);
         check_slopes(&made, &input, slopes, |state, input| {
             dot(&evaluate(&made.0, state, rows, input), &cotangent)
@@ -253,7 +244,7 @@ fn a_net_keeps_its_constant() {
         assert_eq!(Conditioner::<f64>::lipschitz(&net), 0.7);
         let (inputs, _) = sizes(&net);
         for seed in 0..30 {
-            let (a, b) = (numbers(inputs, seed), numbers(inputs, seed + 100));
+            let (a, b) = (normal(inputs, seed), normal(inputs, seed + 100));
             let (p, q) = (evaluate(&net, &state, 1, &a), evaluate(&net, &state, 1, &b));
             let far = |a: &[f64], b: &[f64]| -> f64 {
                 a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
@@ -274,10 +265,10 @@ fn the_linearised_net_is_its_jacobian_and_differentiable() {
         let made = net(shape, false, RANDOM);
         let (net, state) = (&made.0, &made.1);
         let (inputs, outputs) = sizes(net);
-        let input = numbers(rows * inputs, 1);
-        let tangents = numbers(rows * count * inputs, 3);
+        let input = normal(rows * inputs, 1);
+        let tangents = normal(rows * count * inputs, 3);
         let (by_output, cotangents) =
-            (numbers(rows * outputs, 4), numbers(rows * count * outputs, 5));
+            (normal(rows * outputs, 4), normal(rows * count * outputs, 5));
         let run = |state: &State<f64>, input: &[f64]| {
             let (mut workspace, mut none) = (Workspace::default(), Gradients::default());
             let mut pass = Pass::new(rows, state, &[], &mut workspace, &mut none);

@@ -6,7 +6,7 @@ use dfdx::prelude::{
 };
 
 use crate::engine::{adds_to, ordered};
-use crate::{FlowError, Result, Scalar};
+use crate::{Result, Scalar};
 
 /// A loss with its tape.
 pub type Loss<E> = Tensor<Rank0, E, Cpu, OwnedTape<E, Cpu>>;
@@ -19,8 +19,7 @@ pub(super) fn scalar<E: Scalar>(
     mut tape: OwnedTape<E, Cpu>,
     backward: impl FnOnce(&mut Gradients<E, Cpu>, E) -> Result<(), <Cpu as HasErr>::Err> + 'static,
 ) -> Result<Loss<E>> {
-    let loss: Tensor<Rank0, E, Cpu> =
-        Cpu::default().try_tensor_from_vec(vec![value], ()).map_err(failed)?;
+    let loss: Tensor<Rank0, E, Cpu> = Cpu::default().try_tensor_from_vec(vec![value], ())?;
     let by_loss = loss.ghost();
     tape.add_backward_op(move |gradients| {
         let by = E::slice(gradients.get_or_alloc_mut(&by_loss)?)[0];
@@ -78,7 +77,7 @@ pub(super) fn shifted<S: Shape, E: Scalar>(x: Taped<S, E>, by: &[E]) -> Result<T
     let shape = *x.shape();
     let (Numbers { mut values, add }, mut tape) = numbers(x)?;
     values.iter_mut().zip(by).for_each(|(v, &by)| *v += by);
-    let moved = Cpu::default().try_tensor_from_vec(values, shape).map_err(failed)?;
+    let moved = Cpu::default().try_tensor_from_vec(values, shape)?;
     let by_moved = moved.ghost();
     tape.add_backward_op(move |gradients| {
         let by = E::slice(gradients.get_or_alloc_mut(&by_moved)?).to_vec();
@@ -98,8 +97,4 @@ fn numbers<S: Shape, E: Scalar>(x: Taped<S, E>) -> Result<(Numbers<E>, OwnedTape
     let mut values = vec![E::zero(); x.shape().num_elements()];
     x.copy_into(&mut values);
     Ok((Numbers { values, add: adds_to(&x) }, tape))
-}
-
-fn failed(error: dfdx::prelude::CpuError) -> FlowError {
-    FlowError::Gradient(error.to_string())
 }

@@ -4,6 +4,7 @@ use dfdx::prelude::{AsArray, Backward, Cpu, NoneTape, ZeroGrads};
 
 use super::Objectives;
 use crate::prelude::*;
+use crate::testing::normal;
 use crate::train::Step;
 use crate::{Architecture, Data, Flow};
 
@@ -42,9 +43,7 @@ pub(super) fn step(index: u64) -> Step {
 }
 
 pub(super) fn rows(count: usize, width: usize) -> Rows<f64> {
-    let mut numbers = vec![0.0; count * width];
-    Noise::seed(4).fill_normal(0, &mut numbers);
-    Rows::new(numbers, width).unwrap()
+    Rows::new(normal(count * width, 4), width).unwrap()
 }
 
 /// The loss and its gradient by all parameters, which must not be frozen.

@@ -1,8 +1,9 @@
 //! The extreme singular values of each row's Jacobian.
 
 use super::probe::Probe;
-use super::svd::{axpy, bidiagonal_values, dot, norm, singular_values};
+use super::svd::{axpy, bidiagonal_values, norm, singular_values};
 use crate::engine::Direction;
+use crate::sums::dot;
 use crate::{Architecture, Noise, Result, Scalar};
 
 /// Steps of the Golub-Kahan process where the Jacobian is too large for all singular values.

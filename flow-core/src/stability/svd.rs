@@ -7,6 +7,8 @@
 
 use rayon::prelude::*;
 
+use crate::sums::dot;
+
 /// From this size on, one matrix is worth several threads.
 const LARGE: usize = 256;
 
@@ -108,20 +110,6 @@ fn each_row(rows: &mut [f64], n: usize, change: impl Fn(usize, &mut [f64]) + Syn
         let rows = rows.par_chunks_exact_mut(n).enumerate().with_min_len(16);
         rows.for_each(|(i, row)| change(i, row));
     }
-}
-
-/// A sum in eight strands, which the compiler can keep in vector registers.
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const STRANDS: usize = 8;
-    let mut sums = [0.0; STRANDS];
-    let (a_parts, b_parts) = (a.chunks_exact(STRANDS), b.chunks_exact(STRANDS));
-    let rest: f64 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_parts.zip(b_parts) {
-        for i in 0..STRANDS {
-            sums[i] += a[i] * b[i];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 pub(super) fn axpy(out: &mut [f64], factor: f64, x: &[f64]) {
@@ -257,7 +245,7 @@ fn qr_step(d: &mut [f64], above: &mut [f64], first: usize, last: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Noise;
+    use crate::testing::normal;
 
     /// Rotations of pairs of columns until all are orthogonal (Hestenes 1958): slow and plain.
     fn by_jacobi(matrix: &[f64], n: usize) -> Vec<f64> {
@@ -293,9 +281,7 @@ mod tests {
     }
 
     fn random(n: usize, seed: u64) -> Vec<f64> {
-        let mut matrix = vec![0.0; n * n];
-        Noise::seed(seed).fill_normal(0, &mut matrix);
-        matrix
+        normal(n * n, seed)
     }
 
     fn check(matrix: &[f64], n: usize) {

@@ -1,8 +1,9 @@
 //! The law of products: gradients of every kind against central differences.
 
-use super::apply;
+use super::{apply, normal};
 use crate::engine::{Direction, Machine};
-use crate::{Architecture, Memory, Noise};
+use crate::sums::dot;
+use crate::{Architecture, Memory};
 
 /// All gradients of a direction, of which the block keeps what `memory` says.
 pub(super) fn gradients<A: Architecture<f64>>(
@@ -14,13 +15,10 @@ pub(super) fn gradients<A: Architecture<f64>>(
     d: usize,
 ) {
     let rows = x.len() / d;
-    let mut cotangent = vec![0.0; x.len()];
-    Noise::seed(8).fill_normal(0, &mut cotangent);
-    let mut by_number = vec![0.0; rows];
-    Noise::seed(9).fill_normal(0, &mut by_number);
+    let cotangent = normal(x.len(), 8);
+    let by_number = normal(rows, 9);
     let loss = |machine: &Machine<A, f64>, x: &[f64], context: &[f64]| -> f64 {
         let (y, numbers) = apply(machine, direction, x, context);
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         dot(&y, &cotangent) + dot(&numbers, &by_number)
     };
     let (_, kept) = machine.run(direction, &mut x.to_vec(), context, Some(memory)).unwrap();

@@ -205,6 +205,13 @@ fn log_det<A: Architecture<f64>>(
     }
 }
 
+/// Standard normal numbers.
+pub(crate) fn normal(len: usize, seed: u64) -> Vec<f64> {
+    let mut numbers = vec![0.0; len];
+    Noise::seed(seed).fill_normal(0, &mut numbers);
+    numbers
+}
+
 /// The Euclidean distance.
 pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()

@@ -12,7 +12,6 @@ use dfdx::prelude::{
 };
 
 use super::learner::Learner;
-use super::rows::gradient as failed;
 use super::Step;
 use crate::engine::{call, Present, Watch};
 use crate::{BufferKind, Entry, FlowError, Result, Role, Rows, Scalar, Values};
@@ -47,7 +46,7 @@ where
         let named = (&mut *models, String::new());
         let walk = || M::iter_tensors(&mut RecursiveWalker { m: named, f: &mut survey });
         let (walked, flows) = call(walk);
-        walked.map_err(failed)?;
+        walked?;
         let Survey { entries, values } = survey;
         let Values { parameters, .. } = values;
         let trainable = 0..parameters.len();
@@ -68,7 +67,7 @@ where
         self.forget_errors();
         let mut write = Write { parameters: &self.parameters, buffers };
         let walker = &mut RecursiveWalker { m: &mut *self.models, f: &mut write };
-        M::iter_tensors(walker).map_err(failed)?;
+        M::iter_tensors(walker)?;
         self.error().map_or(Ok(()), Err)?;
         // A flow among the models brings its parameters back into their domain.
         self.parameters = self.read()?.parameters;
@@ -79,7 +78,7 @@ where
         let mut read = Read(Values { parameters: Vec::new(), buffers: Vec::new() });
         read.0.parameters.reserve(self.parameters.len());
         let walker = &mut RecursiveWalker { m: &*self.models, f: &mut read };
-        M::iter_tensors(walker).map_err(failed)?;
+        M::iter_tensors(walker)?;
         Ok(read.0)
     }
 
@@ -97,10 +96,10 @@ where
     fn spare_gradients(&mut self) -> Result<Gradients<E, Cpu>> {
         match self.gradients.take() {
             Some(mut gradients) => {
-                self.models.try_zero_grads(&mut gradients).map_err(failed)?;
+                self.models.try_zero_grads(&mut gradients)?;
                 Ok(gradients)
             }
-            None => self.models.try_alloc_grads().map_err(failed),
+            None => Ok(self.models.try_alloc_grads()?),
         }
     }
 }
@@ -150,7 +149,7 @@ where
         gradient.clear();
         let mut collect = Collect { from: &mut gradients, into: gradient };
         let walker = &mut RecursiveWalker { m: &*self.models, f: &mut collect };
-        M::iter_tensors(walker).map_err(failed)?;
+        M::iter_tensors(walker)?;
         self.gradients = Some(gradients);
         Ok(value)
     }

@@ -1,9 +1,9 @@
 //! Rows of data with their contexts.
 
-use dfdx::prelude::{Const, Cpu, HasShape, Shape, Tensor, TensorFromVec};
+use dfdx::prelude::{Const, Cpu, HasShape, Shape, Tensor};
 use dfdx::tensor_ops::ReshapeTo;
 
-use crate::engine::{check, split};
+use crate::engine::{check, split, tensor};
 use crate::{Event, FlowError, Noise, Result, Scalar};
 
 /// Rows of finite numbers, each with its context where there is one: a data set in memory, or one
@@ -64,7 +64,7 @@ impl<E: Scalar> Rows<E> {
         let dimensions = x.shape().concrete();
         let width = dimensions.into_iter().skip(1).product();
         let mut numbers = vec![E::zero(); x.shape().num_elements()];
-        x.try_contiguous().map_err(gradient)?.copy_into(&mut numbers);
+        x.try_contiguous()?.copy_into(&mut numbers);
         Self::new(numbers, width)
     }
 
@@ -142,7 +142,7 @@ impl<E: Scalar> Rows<E> {
         if self.width != expected {
             return Err(FlowError::Length { what: "a row".into(), found: self.width, expected });
         }
-        Cpu::default().try_tensor_from_vec(self.x.clone(), V::batch(self.len())).map_err(gradient)
+        tensor(self.x.clone(), V::batch(self.len()))
     }
 
     /// The context of the rows as a tensor.
@@ -155,7 +155,7 @@ impl<E: Scalar> Rows<E> {
             return Err(FlowError::Length { what, found: self.context_width, expected: C });
         }
         let shape = (self.len(), Const);
-        Cpu::default().try_tensor_from_vec(self.context.clone(), shape).map_err(gradient)
+        tensor(self.context.clone(), shape)
     }
 
     /// Two parts at random, each in the order of the whole: the second holds the `fraction` of the
@@ -248,10 +248,6 @@ fn whole<E: Scalar>(what: &str, numbers: &[E], width: usize) -> Result<()> {
         return Err(FlowError::Length { what, found: numbers.len() % width, expected: width });
     }
     Ok(())
-}
-
-pub(super) fn gradient(error: impl ToString) -> FlowError {
-    FlowError::Gradient(error.to_string())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The laws of a scalar bijection, on plain buffers in f64.
 
 use super::Transform;
+use crate::sums::dot;
 use crate::Noise;
 
 /// Round trip, slopes, and both products against central differences, on odd numbers of rows and
@@ -97,7 +98,6 @@ impl<T: Transform> Case<'_, T> {
         }
         let loss = |values: &[f64], parameters: &[f64]| -> f64 {
             let (out, _, log_det) = self.run(inverse, values, parameters);
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             dot(&out, &self.by_value) + dot(&log_det, &self.by_log)
         };
         let step = 1e-6;

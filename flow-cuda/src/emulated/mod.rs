@@ -78,7 +78,13 @@ impl Device for Emulated {
     }
 
     fn memory(&self, len: usize) -> Result<Memory> {
-        Ok(Memory((0..len).map(|_| UnsafeCell::new(0.0)).collect()))
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(len).map_err(|error| {
+            let reason = format!("asked for {len} numbers: {error}");
+            DeviceError::Transfer { what: "making room on the emulated GPU", reason }
+        })?;
+        numbers.resize_with(len, || UnsafeCell::new(0.0));
+        Ok(Memory(numbers.into_boxed_slice()))
     }
 
     fn write(&self, memory: &mut Memory, offset: usize, numbers: &[f32]) -> Result<()> {
@@ -197,4 +203,18 @@ fn launch(op: &Op, arguments: &Arguments) -> Result<()> {
 #[cfg(not(emulated))]
 fn launch(_: &Op, _: &Arguments) -> Result<()> {
     Err(DeviceError::NotEmulated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_memory_than_can_be_is_an_error() {
+        let Ok(device) = Emulated::new() else { return };
+        let error = device.memory(usize::MAX / 8).unwrap_err().to_string();
+        let start =
+            format!("making room on the emulated GPU failed: asked for {} ", usize::MAX / 8);
+        assert!(error.starts_with(&start), "{error}");
+    }
 }

@@ -10,7 +10,7 @@ use super::blas_lt::BlasLt;
 use super::compiler::load_from;
 use super::Gpu;
 use crate::kernels::{Fused, Gemm};
-use crate::{DeviceError, Result};
+use crate::{Device, DeviceError, Result};
 
 /// What multiplies matrices on a card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,18 +25,25 @@ pub enum Products {
     /// cuBLAS in TF32: factors are rounded to 11 bits, which is some seven times as fast on tensor
     /// cores and leaves three digits of a product.
     ///
-    /// It applies to products of matrices with sides of 32 and 2²⁴ multiplications or more: of linear
-    /// layers and maps, and of convolutions of one pixel. These stay in full precision: smaller
-    /// products, nets that run as one kernel, gradients by weights that are summed in parts, and
-    /// convolutions of more than one pixel, for which cuBLAS would need patches gathered: 72 bytes
-    /// written and read for each pixel and channel that a 3 × 3 square reads, which at the rates of a
-    /// large card is what TF32 saves with 94 channels written.
+    /// It applies to products with 2²⁴ multiplications or more and sides of 32: of linear layers and
+    /// maps, and of convolutions of one pixel. Larger convolutions write their patches to memory for it,
+    /// 64 MiB at a time: where they have 2²⁸ multiplications or more and write 128 channels (their
+    /// gradient by the input: read 128), as for fewer the memory's time is longer than what is saved. These
+    /// stay in full precision: smaller products, nets that run as one kernel, and gradients by weights that
+    /// are summed in parts.
     CublasTf32,
 }
+
+/// How the names of its libraries begin; the second needs the first.
+const LIBRARIES: [&str; 4] = ["libcublasLt.so", "libcublas.so", "cublasLt64_", "cublas64_"];
 
 /// Bytes that cuBLAS may use beside its operands: what it takes itself on a large card. They are its
 /// own, as what it would allocate during a capture would belong to the graph.
 const WORKSPACE: usize = 32 << 20;
+
+/// Patches of convolutions that lie in memory at once, in numbers: 14 thousand pixels of 3 × 3 patches
+/// of 128 channels.
+const PATCHES: usize = 16 << 20;
 
 /// cuBLAS on a card.
 #[derive(Debug)]
@@ -45,7 +52,8 @@ pub(super) struct Blas {
     workspace: CudaSlice<u8>,
     /// For what stands beside a product, where it is found.
     pub(super) lt: Option<BlasLt>,
-    pub(super) tf32: bool,
+    /// Where patches are gathered for it: only in TF32 that pays.
+    pub(super) patches: Option<CudaSlice<f32>>,
 }
 
 #[derive(Debug)]
@@ -66,17 +74,14 @@ impl Drop for Handle {
 pub(super) fn find() -> Result<()> {
     let mut broken = None;
     if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
-        broken = load_from(
-            folder.as_ref(),
-            &["libcublasLt.so.12", "libcublas.so.12", "libcublas.so", "cublas64_12.dll"],
-        );
+        broken = load_from(folder.as_ref(), &LIBRARIES);
     }
     // SAFETY: it loads the vendor's library, whose initialisers are the vendor's.
     if unsafe { sys::is_culib_present() } {
         return Ok(());
     }
     Err(broken.unwrap_or(DeviceError::Missing {
-        library: "cuBLAS (libcublas.so, libcublas.so.12)",
+        library: "cuBLAS (libcublas.so)",
         help:
             "install a CUDA toolkit, or `pip install nvidia-cublas-cu12` and set FLOW_CUDA_PATH to \
                its folder nvidia/cublas/lib; `Products::Own` needs none",
@@ -97,7 +102,8 @@ impl Blas {
         let workspace =
             workspace.map_err(|error| gpu.short(WORKSPACE, "memory for cuBLAS", error))?;
         let lt = if BlasLt::is_there() { Some(BlasLt::new(tf32)?) } else { None };
-        Ok(Self { handle: Mutex::new(handle), workspace, lt, tf32 })
+        let patches = tf32.then(|| gpu.memory(PATCHES)).transpose()?;
+        Ok(Self { handle: Mutex::new(handle), workspace, lt, patches })
     }
 
     /// Starts a product with what stands beside it as one kernel of cuBLASLt, whose bias is the last
@@ -171,6 +177,8 @@ fn failed(error: &CublasError) -> DeviceError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -179,5 +187,18 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains("libcublas.so") && message.contains("help: "), "{message}");
         }
+    }
+
+    /// Those of PyPI have names with versions alone.
+    #[test]
+    fn a_folder_with_cublas_is_enough() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cuda-toolkit/lib");
+        if !folder.exists() {
+            eprintln!("NOT TESTED: no cuBLAS, run scripts/cuda-toolkit first");
+            return;
+        }
+        assert_eq!(load_from(&folder, &LIBRARIES), None);
+        find().unwrap();
+        assert!(BlasLt::is_there());
     }
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::path::Path;
 
 use cudarc::nvrtc::{compile_ptx_with_opts, sys, CompileError, CompileOptions};
@@ -21,15 +22,11 @@ impl Compiler {
     pub fn new() -> Result<Self> {
         let mut broken = None;
         if let Some(folder) = std::env::var_os("FLOW_CUDA_PATH") {
+            // The builtins are looked for by name when a kernel needs them, in some versions only where
+            // the system looks.
             broken = load_from(
                 Path::new(&folder),
-                &[
-                    "libnvrtc.so.13",
-                    "libnvrtc.so.12",
-                    "libnvrtc.so.11.2",
-                    "libnvrtc.so",
-                    "nvrtc64_120_0.dll",
-                ],
+                &["libnvrtc-builtins.so", "libnvrtc.so", "nvrtc-builtins64_", "nvrtc64_"],
             );
         }
         // SAFETY: it loads the compiler's library, whose initialisers are the vendor's.
@@ -66,13 +63,21 @@ impl Compiler {
     }
 }
 
-/// Loads libraries from a folder, so that they are there when they are looked for by name: what is
-/// wrong with the first that is there and cannot be loaded.
+/// Loads the libraries of a folder whose names begin so, of whatever version, so that they are there when
+/// they are looked for by name: what is wrong with the first that is there and cannot be loaded.
 pub(super) fn load_from(folder: &Path, names: &[&str]) -> Option<DeviceError> {
-    let files = names.iter().map(|name| folder.join(name)).filter(|file| file.exists());
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    let named = |file: &Path, name| file.file_name().is_some_and(|f| starts_with(f, name));
+    let files = names.iter().flat_map(|name| files.iter().filter(move |file| named(file, name)));
     // Each is tried, whatever became of those before.
-    let broken: Vec<_> = files.filter_map(|file| open(&file).err()).collect();
+    let broken: Vec<_> = files.filter_map(|file| open(file).err()).collect();
     broken.into_iter().next()
+}
+
+fn starts_with(file: &OsStr, name: &str) -> bool {
+    file.as_encoded_bytes().starts_with(name.as_bytes())
 }
 
 fn open(file: &Path) -> Result<()> {
@@ -93,10 +98,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("flow-cuda-broken-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         assert_eq!(load_from(&folder, &["libbroken.so"]), None);
-        std::fs::write(folder.join("libbroken.so"), "not a library").unwrap();
+        std::fs::write(folder.join("libbroken.so.13"), "not a library").unwrap();
         let error = load_from(&folder, &["libother.so", "libbroken.so"]).expect("it is broken");
         let message = error.to_string();
-        assert!(message.contains("libbroken.so cannot be loaded: "), "{message}");
+        assert!(message.contains("libbroken.so.13 cannot be loaded: "), "{message}");
         assert!(message.contains("FLOW_CUDA_PATH"), "{message}");
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -7,7 +7,7 @@ use cudarc::driver::result::graph::launch;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaGraph, CudaSlice, DevicePtr, DriverError};
 
-use super::{text, transfer, Functions, Gpu};
+use super::{text, transfer, Blas, Functions, Gpu};
 use crate::bases::Bases;
 use crate::{Area, DeviceError, Op, Result};
 
@@ -20,6 +20,8 @@ pub struct Graph {
     kernels: Vec<&'static str>,
     /// The kernels' modules must stay loaded.
     _functions: Functions,
+    /// The memory that products took beside their operands must stay.
+    _blas: Option<Arc<Blas>>,
 }
 
 // SAFETY: a graph may be used by any thread, one at a time. Nobody gets at it but through `replay`,
@@ -50,9 +52,13 @@ impl Gpu {
         let empty = || DeviceError::Capture { reason: "the graph is empty".into() };
         let captured = ended?.ok_or_else(empty)?;
         let tables = tables.device_ptr(&self.stream).0;
-        let names = ops.iter().copied().flatten().map(|op| op.kernel.name);
-        let kernels = names.collect::<BTreeSet<_>>().into_iter().collect();
-        Ok(Graph { captured, bases, tables, kernels, _functions: Arc::clone(&self.functions) })
+        let mut kernels = BTreeSet::new();
+        for step in ops.iter().flat_map(|ops| self.as_done(ops)) {
+            kernels.extend(step.iter().map(|op| op.kernel.name));
+        }
+        let kernels = kernels.into_iter().collect();
+        let (functions, blas) = (Arc::clone(&self.functions), self.blas.clone());
+        Ok(Graph { captured, bases, tables, kernels, _functions: functions, _blas: blas })
     }
 
     /// See [`Device::replay`](crate::Device::replay).

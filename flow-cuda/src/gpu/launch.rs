@@ -1,5 +1,6 @@
 //! Kernels of a plan on a stream, compiled where they are first used.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError};
 
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
@@ -7,10 +8,26 @@ use cudarc::nvrtc::Ptx;
 
 use super::{failed, text, Gpu};
 use crate::bases::Bases;
-use crate::kernels::{Arguments, Fused, Gemm, FAMILIES};
+use crate::kernels::{gathered, Arguments, Fused, Gemm, FAMILIES};
 use crate::{Area, DeviceError, Kernel, Op, Result};
 
 impl Gpu {
+    /// The ops as this card does them: where it may multiply in TF32, convolutions of many channels as
+    /// products of patches.
+    pub(super) fn as_done<'o>(&self, ops: &'o [Op]) -> impl Iterator<Item = Cow<'o, [Op]>> {
+        let room = self.patches().map(CudaSlice::len);
+        let ops = ops.iter().filter(|op| !op.launch.grid.contains(&0));
+        ops.map(move |op| match room.and_then(|room| gathered(op, room)) {
+            Some(split) => Cow::Owned(split),
+            None => Cow::Borrowed(std::slice::from_ref(op)),
+        })
+    }
+
+    /// Where patches are gathered, if anywhere.
+    fn patches(&self) -> Option<&CudaSlice<f32>> {
+        self.blas.as_deref().and_then(|blas| blas.patches.as_ref())
+    }
+
     /// Starts kernels on a stream, and notes where their operands lie.
     pub(super) fn queue<'m>(
         &self,
@@ -24,20 +41,22 @@ impl Gpu {
             return Err(self.foreign("reaching for index lists"));
         }
         let lists = tables.device_ptr(&self.stream).0;
-        for op in ops.iter().filter(|op| !op.launch.grid.contains(&0)) {
+        let steps: Vec<_> = self.as_done(ops).collect();
+        for op in steps.iter().flat_map(|step| step.iter()) {
             let what = op.kernel.name;
             let arguments = Arguments::of(
                 op,
                 |slot| {
                     let (end, mut len) = (slot.offset + slot.len, 0);
-                    if let Some(memory) = memory(slot.area) {
+                    let own = slot.area == Area::Patches;
+                    if let Some(memory) = if own { self.patches() } else { memory(slot.area) } {
                         if !self.owns(memory) {
                             return Err(self.foreign("reaching for numbers"));
                         }
                         len = memory.len();
                         if end <= len {
                             let address = memory.device_ptr(&self.stream).0;
-                            if let Some(bases) = bases {
+                            if let Some(bases) = bases.as_mut().filter(|_| !own) {
                                 bases.note(slot, address);
                             }
                             return Ok(address + 4 * slot.offset as u64);

@@ -185,7 +185,7 @@ impl Device for Gpu {
         let name = self.context.name().unwrap_or_else(|_| "a GPU".into());
         let Some(blas) = self.blas.as_deref() else { return format!("{name}, without cuBLAS") };
         let found = if blas.lt.is_some() { "cuBLAS and cuBLASLt" } else { "cuBLAS" };
-        format!("{name}, with {found}{}", if blas.tf32 { " in TF32" } else { "" })
+        format!("{name}, with {found}{}", if blas.patches.is_some() { " in TF32" } else { "" })
     }
 
     fn memory(&self, len: usize) -> Result<Self::Memory> {

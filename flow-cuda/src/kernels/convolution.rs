@@ -5,7 +5,8 @@
 //! With `P` pixels, `t` taps, `c` channels in and `o` out, a product of gathered patches writes
 //! `4·P·t·c` bytes and reads them again for every 32 or 64 of the `o`; here it reads the images' `4·P·c`
 //! bytes, up to `t` times, of which all but the first come from the cache. The gradient by the input
-//! saves `4·P·t·c` bytes written and read as well, and that by the weight what the first saves.
+//! saves `4·P·t·c` bytes written and read as well, and that by the weight what the first saves. Where a
+//! card may multiply in TF32, `gathered.rs` takes the convolutions of many channels.
 
 use super::product::{add_in_parts, tiled, Epilogue};
 use super::{holds, together, CONVOLUTION};
@@ -21,6 +22,25 @@ const BY_WEIGHT: [Kernel; 2] = [
     together(CONVOLUTION, "convolution_by_weight"),
     together(CONVOLUTION, "large_convolution_by_weight"),
 ];
+
+/// What a kernel computes of a convolution.
+#[cfg(any(feature = "gpu", test))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Forward,
+    ByInput,
+    ByWeight,
+}
+
+#[cfg(any(feature = "gpu", test))]
+impl Pass {
+    /// None for kernels of something else.
+    pub(super) fn of(kernel: Kernel) -> Option<Self> {
+        let all =
+            [(Self::Forward, FORWARD), (Self::ByInput, BY_INPUT), (Self::ByWeight, BY_WEIGHT)];
+        all.into_iter().find_map(|(pass, kernels)| kernels.contains(&kernel).then_some(pass))
+    }
+}
 
 /// What a convolution reads and writes. Images are `[images, height, width, channels]`, its weight is
 /// `[outputs, side, side, inputs]`.

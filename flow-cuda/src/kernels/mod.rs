@@ -17,6 +17,8 @@ pub mod diagonal;
 pub mod folds;
 pub mod gates;
 #[cfg(any(feature = "gpu", test))]
+mod gathered;
+#[cfg(any(feature = "gpu", test))]
 mod gemm;
 pub mod guard;
 pub mod inverses;
@@ -37,6 +39,8 @@ pub mod torus;
 pub mod weights;
 
 pub(crate) use arguments::Arguments;
+#[cfg(any(feature = "gpu", test))]
+pub(crate) use gathered::gathered;
 #[cfg(any(feature = "gpu", test))]
 pub(crate) use gemm::{Fused, Gemm};
 
@@ -85,6 +89,7 @@ families! {
     NORMS 23 "norms";
     CONVOLUTION 24 "convolution";
     TORUS 25 "torus";
+    GATHERED 26 "gathered";
 }
 
 impl Family {

@@ -188,44 +188,58 @@ fn weights_without_a_norm() {
     assert!(found.scaled[0][4].is_nan() && found.directions[0] == [0.0; 6]);
 }
 
-/// Three layers, of which the middle ones have a way past them.
+/// Three layers, of which the middle one has two weights and a way past them, under a limit: `scale`
+/// is given the limit and finds what the kernels make of them, `norms` are those of the weights in f64.
+pub(crate) fn check_layers(
+    weights: &[Vec<f32>],
+    by_used: &[Vec<f32>],
+    norms: [&dyn Fn(&[f64]) -> f64; 4],
+    constant: f64,
+    scale: impl FnOnce(&Limit) -> Option<Scaled>,
+) {
+    let skip = Part { weights: vec![1, 2], gain: 1.3, skips: true };
+    let parts = vec![layer(0, 1.1), skip, layer(3, 1.0)];
+    let Some(found) = scale(&Limit { constant, slack: 0.01, parts }) else { return };
+
+    let used = |all: &[f64]| -> (f64, Vec<f64>) {
+        let (mut rest, mut parts) = (all, Vec::new());
+        for (weight, norm) in weights.iter().zip(norms) {
+            let (own, others) = rest.split_at(weight.len());
+            parts.push((own, norm(own)));
+            rest = others;
+        }
+        let product = 1.1 * parts[0].1 * (1.0 + 1.3 * parts[1].1 * parts[2].1) * parts[3].1;
+        let factor = if product <= constant { 1.0 } else { 0.99 * (constant / product).sqrt() };
+        let by = |i: usize| if i == 0 || i == 3 { factor } else { 1.0 };
+        let each =
+            parts.iter().enumerate().flat_map(|(i, (w, _))| w.iter().map(move |w| w * by(i)));
+        (factor, each.collect())
+    };
+    let all = wide(&weights.concat());
+    let (factor, want) = used(&all);
+    let near = |what: &str, found: &[f32], want: &[f64]| {
+        for (&found, want) in found.iter().zip(want) {
+            let off = (f64::from(found) - want).abs();
+            assert!(off < 2e-5 * (1.0 + want.abs()), "{what}, {constant}: {found}, not {want}");
+        }
+    };
+    near("the factor", &[found.factor], &[factor]);
+    near("the weights", &found.scaled.concat(), &want);
+    let by = wide(&by_used.concat());
+    near("by the weights", &found.by_numbers.concat(), &slopes(&all, |w| dot(&used(w).1, &by)));
+}
+
 #[test]
 fn limits_scale_what_everything_passes() {
     let shapes = [(3, 2), (4, 3), (3, 4), (2, 3)];
+    let some = |first| (first..).zip(shapes).map(|(i, (m, n))| numbers(i, m * n)).collect();
+    let (weights, by): (Vec<Vec<f32>>, Vec<Vec<f32>>) = (some(1), some(5));
+    let norm = |i: usize| move |w: &[f64]| schatten(w, shapes[i].0, shapes[i].1);
+    let norms = [0, 1, 2, 3].map(norm);
     for (double, constant) in [(false, 0.9), (true, 0.9), (false, 1e3)] {
-        let weights: Vec<(Vec<f32>, usize, usize)> =
-            (1..).zip(shapes).map(|(i, (m, n))| (numbers(i, m * n), m, n)).collect();
-        let by: Vec<Vec<f32>> = (5..).zip(shapes).map(|(i, (m, n))| numbers(i, m * n)).collect();
-        let skip = Part { weights: vec![1, 2], gain: 1.3, skips: true };
-        let parts = vec![layer(0, 1.1), skip, layer(3, 1.0)];
-        let limit = Limit { constant, slack: 0.01, parts };
-        let Some(found) = limited(&weights, &by, &limit, double) else { return };
-
-        let all: Vec<f64> = weights.iter().flat_map(|(w, ..)| wide(w)).collect();
-        let used = |all: &[f64]| -> (f64, Vec<f64>) {
-            let (mut rest, mut parts) = (all, Vec::new());
-            for (m, n) in shapes {
-                let (own, others) = rest.split_at(m * n);
-                parts.push((own, schatten(own, m, n)));
-                rest = others;
-            }
-            let product = 1.1 * parts[0].1 * (1.0 + 1.3 * parts[1].1 * parts[2].1) * parts[3].1;
-            let factor = if product <= constant { 1.0 } else { 0.99 * (constant / product).sqrt() };
-            let by = |i: usize| if i == 0 || i == 3 { factor } else { 1.0 };
-            let each =
-                parts.iter().enumerate().flat_map(|(i, (w, _))| w.iter().map(move |w| w * by(i)));
-            (factor, each.collect())
-        };
-        let (factor, want) = used(&all);
-        let near = |what: &str, found: &[f32], want: &[f64]| {
-            for (&found, want) in found.iter().zip(want) {
-                let off = (f64::from(found) - want).abs();
-                assert!(off < 2e-5 * (1.0 + want.abs()), "{what}, {constant}: {found}, not {want}");
-            }
-        };
-        near("the factor", &[found.factor], &[factor]);
-        near("the weights", &found.scaled.concat(), &want);
-        let by = wide(&by.concat());
-        near("by the weights", &found.by_numbers.concat(), &slopes(&all, |w| dot(&used(w).1, &by)));
+        check_layers(&weights, &by, norms.each_ref().map(|norm| norm as _), constant, |limit| {
+            let with_shapes = weights.iter().zip(shapes).map(|(w, (m, n))| (w.clone(), m, n));
+            limited(&with_shapes.collect::<Vec<_>>(), &by, limit, double)
+        });
     }
 }

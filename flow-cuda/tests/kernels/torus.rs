@@ -5,7 +5,7 @@ use flow_cuda::kernels::rows::scaled_copy;
 use flow_cuda::kernels::torus::Taps;
 use flow_cuda::Slot;
 
-use super::norms::{layer, limited_of, Kind, Scaled};
+use super::norms::{check_layers, layer, limited_of, Kind, Scaled};
 use super::{dot, numbers, slopes, times, wide, Trial};
 
 /// A convolution of an image with zeros around it.
@@ -310,41 +310,13 @@ fn convolutions_and_matrices_are_scaled_together() {
     let lens = shapes.map(|shape| shape.map_or(12, Shape::len));
     let weights: Vec<Vec<f32>> = (1..).zip(lens).map(|(seed, len)| numbers(seed, len)).collect();
     let by: Vec<Vec<f32>> = (5..).zip(lens).map(|(seed, len)| numbers(seed, len)).collect();
+    // A matrix is a convolution of one pixel of one.
+    let point = Shape::new([3, 4], 1, [1, 1]);
+    let norms = shapes.map(|shape| move |w: &[f64]| shape.unwrap_or(point).schatten(w));
     for constant in [0.9, 1e4] {
-        let skip = Part { weights: vec![1, 2], gain: 1.3, skips: true };
-        let parts = vec![layer(0, 1.1), skip, layer(3, 1.0)];
-        let limit = Limit { constant, slack: 0.01, parts };
-        let each: Vec<(&[f32], Kind<'_>)> =
-            weights.iter().zip(kinds).map(|(w, kind)| (&w[..], kind)).collect();
-        let Some(found) = limited_of(&each, &by, &limit) else { return };
-
-        let all: Vec<f64> = weights.iter().flat_map(|w| wide(w)).collect();
-        // A matrix is a convolution of one pixel of one.
-        let point = Shape::new([3, 4], 1, [1, 1]);
-        let used = |all: &[f64]| -> (f64, Vec<f64>) {
-            let (mut rest, mut parts) = (all, Vec::new());
-            for shape in shapes.map(|shape| shape.unwrap_or(point)) {
-                let (own, others) = rest.split_at(shape.len());
-                parts.push((own, shape.schatten(own)));
-                rest = others;
-            }
-            let product = 1.1 * parts[0].1 * (1.0 + 1.3 * parts[1].1 * parts[2].1) * parts[3].1;
-            let factor = if product <= constant { 1.0 } else { 0.99 * (constant / product).sqrt() };
-            let by = |i: usize| if i == 0 || i == 3 { factor } else { 1.0 };
-            let each =
-                parts.iter().enumerate().flat_map(|(i, (w, _))| w.iter().map(move |w| w * by(i)));
-            (factor, each.collect())
-        };
-        let (factor, want) = used(&all);
-        let near = |what: &str, found: &[f32], want: &[f64]| {
-            for (&found, want) in found.iter().zip(want) {
-                let off = (f64::from(found) - want).abs();
-                assert!(off < 2e-5 * (1.0 + want.abs()), "{what}, {constant}: {found}, not {want}");
-            }
-        };
-        near("the factor", &[found.factor], &[factor]);
-        near("the weights", &found.scaled.concat(), &want);
-        let by = wide(&by.concat());
-        near("by the weights", &found.by_numbers.concat(), &slopes(&all, |w| dot(&used(w).1, &by)));
+        check_layers(&weights, &by, norms.each_ref().map(|norm| norm as _), constant, |limit| {
+            let each = weights.iter().zip(kinds).map(|(w, kind)| (&w[..], kind));
+            limited_of(&each.collect::<Vec<_>>(), &by, limit)
+        });
     }
 }

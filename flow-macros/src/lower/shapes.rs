@@ -10,7 +10,7 @@ use super::rules;
 use crate::architecture::{
     Assertion, Block, Fraction, Header, Level, Node, NodeKind, Shape, Step, StepKind, UseBlock,
 };
-use crate::dim::Dim;
+use crate::dim::{Dim, MOST};
 use crate::report::{Place, Report};
 
 /// Unrolled bodies each become code; beyond this the compiler would suffer.
@@ -24,7 +24,7 @@ pub(super) struct Placed {
 }
 
 pub(super) fn place(nodes: &[Node], header: &Header, report: &Report) -> Placed {
-    let mut placer = Placer { report, assertions: Vec::new(), steps: 0 };
+    let mut placer = Placer { report, assertions: Vec::new(), steps: 0, iterations: 1 };
     for dim in header.event.dims().into_iter().chain(header.context.size()) {
         placer.at_least(dim, 1, "a dimension of 0".into());
     }
@@ -40,6 +40,8 @@ pub(super) struct Placer<'a> {
     pub(super) report: &'a Report,
     assertions: Vec<Assertion>,
     steps: usize,
+    /// How often the body at hand runs, as far as the counts around it are numbers.
+    iterations: u64,
 }
 
 impl Placer<'_> {
@@ -110,7 +112,13 @@ impl Placer<'_> {
         input: &Shape,
     ) -> (StepKind, Shape) {
         self.at_least(count, 1, "a count of 0".into());
+        let around = self.iterations;
+        let fits = self.multiply(count);
         let (first, output) = self.sequence(body, input.clone());
+        self.iterations = around;
+        if !fits {
+            return (StepKind::Repeat { count: count.clone(), body: first }, Shape::Unknown);
+        }
         if matches!(output, Shape::Unknown) || output.same(input) {
             let kind = StepKind::Repeat { count: count.clone(), body: first };
             return (kind, output);
@@ -149,6 +157,21 @@ impl Placer<'_> {
         }
         self.limit(keyword);
         (StepKind::Unrolled(iterations), shape)
+    }
+
+    /// Enters a body: counts that are too many together are an error at the inner one.
+    fn multiply(&mut self, count: &Dim) -> bool {
+        let (around, Some(value)) = (self.iterations, count.value) else { return true };
+        self.iterations = around.saturating_mul(value);
+        let fits = self.iterations <= MOST;
+        if !fits {
+            let message = format!("`repeat {value}` inside of {around} iterations");
+            let help = format!("counts of nested repeats multiply to at most {MOST}");
+            self.report.error(count.place, message, help);
+            // Those inside have been told enough.
+            self.iterations = 0;
+        }
+        fits
     }
 
     fn multiscale(

@@ -1,6 +1,6 @@
 //! What the shape rules say.
 
-use super::{case, cases};
+use super::{case, cases, valid};
 
 #[test]
 fn vectors_and_images() {
@@ -153,4 +153,40 @@ fn unrolling() {
             ("`linear` takes a vector, found Image<3, 3, 3>", "on images write `conv1x1(lu)`, or `flatten;` in front"),
         ],
     );
+}
+
+#[test]
+fn nested_counts() {
+    const HELP: &str = "counts of nested repeats multiply to at most 4294967295";
+    case(
+        "struct A: Vector<4> { repeat 65536 { repeat «65536» { linear(lu); } } }",
+        "`repeat 65536` inside of 65536 iterations",
+        HELP,
+    );
+    // Told once, at the first that is too many; what is beside it and between them counts as it is.
+    case(
+        "struct A: Vector<4> {
+            repeat 1000 {
+                repeat 1000000 { actnorm; }
+                repeat N { repeat 1000 { repeat «5000» { repeat 7 { linear(lu); } } } }
+            }
+            repeat 4294967295 { actnorm; }
+        }",
+        "`repeat 5000` inside of 1000000 iterations",
+        HELP,
+    );
+    // Iterations that are unrolled count too, and the body is looked at all the same.
+    cases(
+        "struct A: Image<1, 64, 64> {
+            repeat 2 { squeeze(2); repeat «4000000000» { «linear»(lu); } }
+        }",
+        &[
+            ("`repeat 4000000000` inside of 2 iterations", HELP),
+            (
+                "`linear` takes a vector, found Image<4, 32, 32>",
+                "on images write `conv1x1(lu)`, or `flatten;` in front",
+            ),
+        ],
+    );
+    valid("struct A: Vector<4> { repeat 65536 { repeat 65535 { linear(lu); } } }");
 }

@@ -5,6 +5,7 @@ use flow_core::prelude::*;
 mod errors;
 mod memory;
 mod passes;
+mod samples;
 mod tape;
 mod training;
 

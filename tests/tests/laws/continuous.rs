@@ -1,6 +1,7 @@
 //! Continuous blocks: solvers, whose inverse and log-determinant hold to their order.
 
 use flow_core::prelude::*;
+use flow_tests::weights::drawn;
 use flow_tests::{numeric, Conditioned, Direction, Free, Output, Subject};
 
 macro_rules! solver_laws {
@@ -68,11 +69,7 @@ solver_laws! {
 /// log-determinants against the numeric Jacobian.
 fn errors<D: Subject<f64>>(mut flow: D) -> [f64; 3] {
     let noise = Noise::seed(4);
-    let normal = |name: &str, len: usize| {
-        let mut numbers = vec![0.0; len];
-        noise.named(name).fill_normal(0, &mut numbers);
-        numbers
-    };
+    let normal = |name: &str, len: usize| drawn(&noise.named(name), len);
     let (x, context) = (normal("x", 3 * D::SIZE), normal("context", 3 * D::CONTEXT));
     for (name, mut values) in flow.flow().parameters() {
         let by = normal(&name, values.len());

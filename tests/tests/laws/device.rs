@@ -7,6 +7,7 @@ use flow_core::cuda::OnDevice;
 use flow_core::prelude::*;
 use flow_core::Architecture;
 use flow_tests::device::{chosen, Chosen};
+use flow_tests::weights::drawn;
 use flow_tests::{numeric, Conditioned, Direction, ForwardOnly, Free, Subject};
 
 use crate::Inputs;
@@ -51,11 +52,7 @@ pub(crate) fn check<S: OnGpu>(module: &str, mut subject: S, inputs: &[Inputs]) {
     let row = module.trim_start_matches("laws::");
     for rows in [1, 37] {
         let noise = Noise::seed(rows as u64);
-        let normal = |name: &str, len: usize| {
-            let mut numbers = vec![0.0; len];
-            noise.named(name).fill_normal(0, &mut numbers);
-            numbers
-        };
+        let normal = |name: &str, len: usize| drawn(&noise.named(name), len);
         let (x, context) = (normal("x", rows * S::SIZE), normal("context", rows * S::CONTEXT));
         let bent = |bend: fn(f64) -> f64| -> Vec<f32> {
             x.iter().map(|&v: &f32| bend(f64::from(v)) as f32).collect()

@@ -14,8 +14,9 @@
 //! emulated GPU, against the CPU: see [`device`].
 
 use flow_core::prelude::*;
-use flow_core::{Facts, LogDet};
+use flow_core::{Facts, Item, LogDet};
 use flow_tests::numeric::{self, Matrix};
+use flow_tests::weights::drawn;
 use flow_tests::{Direction, Slopes, Subject};
 
 /// Inputs are normal numbers. `data f` bends them into a flow's domain, `latents f` into its image.
@@ -160,11 +161,7 @@ fn each_batch<D: Subject<f64>>(
     facts_agree(double);
     for rows in [1, 3, 37] {
         let noise = Noise::seed(rows as u64);
-        let normal = |name: &str, len: usize| {
-            let mut numbers = vec![0.0; len];
-            noise.named(name).fill_normal(0, &mut numbers);
-            numbers
-        };
+        let normal = |name: &str, len: usize| drawn(&noise.named(name), len);
         let (x, context) = (normal("x", rows * D::SIZE), normal("context", rows * D::CONTEXT));
         let bent = |bend: fn(f64) -> f64| x.iter().map(|&v| bend(v)).collect::<Vec<_>>();
         double.initialize(&bent(inputs[0].1), &context);
@@ -180,12 +177,29 @@ fn each_batch<D: Subject<f64>>(
     }
 }
 
-/// The compiler's facts of each item against the blocks' own.
-fn facts_agree<D: Subject<f64>>(subject: &D) {
-    let items = subject.flow().items();
-    let derived = items
+/// What items are together. Those on a part of the row, which come of levels, are beside the rest, that
+/// stays as it is.
+fn facts_of(items: &[Item]) -> Facts {
+    let Some(first) = items.first() else { return Facts::ISOMETRY };
+    let whole = |item: &Item| item.input.size() >= first.input.size();
+    let here = items.iter().position(|item| !whole(item)).unwrap_or(items.len());
+    let (before, after) = items.split_at(here);
+    let inner = after.iter().position(whole).unwrap_or(after.len());
+    let (part, after) = after.split_at(inner);
+    let mut facts = before
         .iter()
         .fold(Facts::ISOMETRY, |facts, item| facts.then(item.facts.repeated(item.count)));
+    if !part.is_empty() {
+        let part = facts_of(part);
+        let (forward, inverse) = (part.forward.max(1.0), part.inverse.max(1.0));
+        facts = facts.then(Facts { forward, inverse, ..part });
+    }
+    facts.then(facts_of(after))
+}
+
+/// The compiler's facts of each item against the blocks' own.
+fn facts_agree<D: Subject<f64>>(subject: &D) {
+    let derived = facts_of(subject.flow().items());
     let own = subject.flow().facts();
     assert_eq!(derived.analytic_inverse, own.analytic_inverse, "analytic inverse");
     assert_eq!(derived.log_det, own.log_det, "log-determinant");
@@ -307,10 +321,8 @@ impl<D: Subject<f64>> Case<'_, D> {
 
     fn gradients(&self) {
         let noise = Noise::seed(11);
-        let mut cotangent = vec![0.0; self.x.len()];
-        noise.named("cotangent").fill_normal(0, &mut cotangent);
-        let mut by_log_det = vec![0.0; self.rows];
-        noise.named("log_det").fill_normal(0, &mut by_log_det);
+        let cotangent: Vec<f64> = drawn(&noise.named("cotangent"), self.x.len());
+        let by_log_det: Vec<f64> = drawn(&noise.named("log_det"), self.rows);
         let slopes =
             self.subject.slopes(self.direction, self.x, self.context, &cotangent, &by_log_det);
         self.memory_modes(&slopes, &cotangent, &by_log_det);

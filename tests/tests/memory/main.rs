@@ -6,6 +6,7 @@ use flow_core::memory::{Guard, GuardReport, Policy};
 use flow_core::prelude::*;
 use flow_core::stability::{gradient_angle, Angle};
 use flow_tests::exploding::{check_report, exploding, Curved, Wide};
+use flow_tests::weights::drawn;
 use flow_tests::{numeric, Conditioned, Direction, Free, Slopes, Subject};
 
 mod runs;
@@ -60,9 +61,7 @@ flow! {
 }
 
 fn normal<E: Scalar>(len: usize, seed: u64) -> Vec<E> {
-    let mut numbers = vec![E::zero(); len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
+    drawn(&Noise::seed(seed), len)
 }
 
 /// Gradients of a weighted sum of outputs and log-determinants.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use dfdx::prelude::*;
 use flow_core::prelude::*;
+use flow_tests::weights::drawn;
 use flow_tests::{Direction, Subject};
 
 /// Rows of numbers on a tape.
@@ -76,9 +77,7 @@ fn sums(x: Rows) -> Column {
 }
 
 fn normal(name: &str, len: usize) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(21).named(name).fill_normal(0, &mut numbers);
-    numbers
+    drawn(&Noise::seed(21).named(name), len)
 }
 
 /// Compares a flow's forward direction and its gradients with `oracle`, which maps weights, data

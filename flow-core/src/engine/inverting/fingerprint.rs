@@ -1,5 +1,6 @@
 //! Fingerprints of a block's input: enough to tell whether an inverse brought it back.
 
+use crate::sums::dot;
 use crate::{Noise, Scalar};
 
 /// Inputs of up to so many numbers are kept whole.
@@ -57,20 +58,6 @@ pub(super) fn project<E: Scalar>(
             *into = dot(signed, &direction[..size]);
         }
     }
-}
-
-/// In eight sums, which the compiler can keep in one register.
-fn dot<E: Scalar>(a: &[E], b: &[E]) -> E {
-    let mut sums = [E::zero(); 8];
-    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest = left.remainder().iter().zip(right.remainder());
-    let rest = rest.fold(E::zero(), |sum, (&a, &b)| sum + a * b);
-    for (a, b) in left.zip(right) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    sums.into_iter().fold(rest, |sum, part| sum + part)
 }
 
 /// How far samples are from what their fingerprints say.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::engine::{Gradients, Layout, Pass, State, Workspace};
-use crate::{Memory, Noise};
+use crate::testing::normal;
+use crate::Memory;
 
 /// A net of two numbers a feature, with random weights.
 fn net(features: usize, context: usize, hidden: &[usize]) -> (Made, Layout, State<f64>) {
@@ -26,12 +27,6 @@ fn net_with(
 fn prepare(net: &Made, state: &mut State<f64>) {
     let State { values, derived, .. } = state;
     net.prepare(values, derived);
-}
-
-fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut numbers = vec![0.0; len];
-    Noise::seed(seed).fill_normal(0, &mut numbers);
-    numbers
 }
 
 /// Whether a weight is kept: the definition, weight by weight.
@@ -120,7 +115,7 @@ fn values_are_those_of_nested_loops() {
     for (features, context, hidden) in CASES {
         let (net, _, state) = net(features, context, hidden);
         for rows in [1, 3] {
-            let (x, c) = (numbers(rows * features, 1), numbers(rows * context, 2));
+            let (x, c) = (normal(rows * features, 1), normal(rows * context, 2));
             let at_once = outputs(&net, &state, rows, &x, &c, net.bands());
             let in_turn = (0..=features).map(|degree| degree..degree + 1);
             let in_turn = outputs(&net, &state, rows, &x, &c, in_turn);
@@ -148,7 +143,7 @@ fn wide_nets_are_opened_in_bands() {
     assert_eq!(bands(4, &[]).len(), 1);
     let (net, _, state) = net(9, 0, &[300, 2 * BAND]);
     assert_eq!(net.bands.len(), 2);
-    let x = numbers(9, 1);
+    let x = normal(9, 1);
     let got = outputs(&net, &state, 1, &x, &[], net.bands()).concat();
     for (got, want) in got.iter().zip(slow(&net, &state, &x, &[])) {
         assert!((got - want).abs() < 1e-13, "{got}, expected {want}");
@@ -173,7 +168,7 @@ fn product(
     let mut by = net.cotangents(&mut pass, &by_x);
     for i in 0..net.features {
         net.product(&mut at, &mut by, i, |_, parameters, _| {
-            parameters.copy_from_slice(&numbers(parameters.len(), i as u64));
+            parameters.copy_from_slice(&normal(parameters.len(), i as u64));
         });
     }
     net.bands().rev().for_each(|band| net.close(&pass, &at, &mut by, band));
@@ -187,7 +182,7 @@ fn product(
 fn a_feature_sees_those_before_it_and_no_other() {
     for (features, context, hidden) in CASES {
         let (net, _, state) = net(features, context, hidden);
-        let (x, c) = (numbers(features, 1), numbers(context, 2));
+        let (x, c) = (normal(features, 1), normal(context, 2));
         let before = outputs(&net, &state, 1, &x, &c, net.bands());
         // A layer without a unit of some degree hides that degree's feature from the next.
         let degrees = if context == 0 { features - 1 } else { features };
@@ -213,7 +208,7 @@ fn numbers_under_a_mask_do_not_matter() {
     for (features, context, hidden) in CASES {
         for options in [NetOptions::default(), options] {
             let (net, layout, mut state) = net_with(options, features, context, hidden);
-            let (x, c) = (numbers(3 * features, 1), numbers(3 * context, 2));
+            let (x, c) = (normal(3 * features, 1), normal(3 * context, 2));
             let before = outputs(&net, &state, 3, &x, &c, net.bands());
             let (by_x, by_parameters) = product(&net, &state, 3, &x, &c);
             let weights = layout.entries.iter().filter(|entry| entry.shape.len() == 2);
@@ -240,7 +235,7 @@ fn numbers_under_a_mask_do_not_matter() {
 fn a_limit_counts_what_the_masks_leave() {
     let options = NetOptions { lipschitz: Some(1e6), ..NetOptions::default() };
     let (net, layout, mut state) = net_with(options, 4, 0, &[9, 6]);
-    let x = numbers(4, 1);
+    let x = normal(4, 1);
     let free = outputs(&net, &state, 1, &x, &[], net.bands());
     for (l, entry) in layout.entries.iter().filter(|entry| entry.shape.len() == 2).enumerate() {
         for (i, at) in entry.range.clone().enumerate() {

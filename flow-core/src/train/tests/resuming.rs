@@ -105,6 +105,54 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_checkpoint_of_another_format_says_so_and_changes_nothing() {
+    let path = file("format");
+    let rows = data(20, 1);
+    let trainer = || Trainer::default().silent().checkpoint(&path).steps(3);
+    trainer().fit(&mut plain(), &rows).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut flow = plain();
+    let before = weights(&flow);
+    let mut refuse = |bytes: &[u8], expected: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = trainer().resume().fit(&mut flow, &rows).unwrap_err().to_string();
+        let expected = format!("{}: {expected}", path.display());
+        assert!(error.starts_with(&expected), "{error}\nexpected {expected}");
+        assert_eq!((weights(&flow), std::fs::read(&path).unwrap()), (before.clone(), bytes.into()));
+    };
+
+    // Another format comes before all else that does not fit, such as the optimizer.
+    let note = |format: &str| format!("\"flow checkpoint\":\"{format}\"").into_bytes();
+    let at = whole.windows(note("1").len()).position(|part| part == note("1")).expect("the note");
+    for format in ["0", "2"] {
+        let mut other = whole.clone();
+        other.splice(at..at + note("1").len(), note(format));
+        let adam = other.windows(4).position(|part| part == b"Adam").expect("the optimizer");
+        other[adam..adam + 4].copy_from_slice(b"Eve!");
+        let expected = format!(
+            "the checkpoint has format {format}, this version of flow-core reads 1\nhelp: resume \
+             with the version that wrote it, or begin anew with another file"
+        );
+        refuse(&other, &expected);
+    }
+    let mut word = whole.clone();
+    word.splice(at..at + note("1").len(), note("x"));
+    refuse(&word, "`flow checkpoint` is `x`, which cannot be read");
+
+    // Cut in the length of the header, in the header, among the numbers, and before the last one.
+    let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    for cut in [0, 3, 8 + header / 2, 8 + header, (8 + header + whole.len()) / 2, whole.len() - 1] {
+        refuse(&whole[..cut], "not a checkpoint: ");
+    }
+
+    // Weights alone are no checkpoint.
+    plain().save(&path).unwrap();
+    let saved = std::fs::read(&path).unwrap();
+    refuse(&saved, "not a checkpoint: no `flow checkpoint`");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn a_loss_of_ones_own_trains_as_the_likelihood_does() {
     use crate::NormalizingFlow;
     let batches = || data(90, 1).validated_by(data(20, 2));
