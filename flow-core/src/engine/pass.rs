@@ -33,6 +33,8 @@ pub struct Pass<'a, E: Scalar> {
     part: usize,
     /// How far each row may be off, where a caller asked; otherwise empty.
     radius: &'a mut [f64],
+    /// Whether blocks change a part of each row, beside numbers that stay as they are.
+    beside: bool,
     watch: Watch,
     /// Where leaves are recorded instead of run.
     #[cfg(feature = "cuda")]
@@ -71,6 +73,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             first_row: 0,
             part: 0,
             radius: &mut [],
+            beside: false,
             watch: Watch::Off,
             #[cfg(feature = "cuda")]
             lowering: None,
@@ -203,6 +206,15 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.part += rows.start;
         let result = f(self);
         (self.rows, self.context, self.part) = (all, context, part);
+        result
+    }
+
+    /// Runs `f` on a part of each row, of which the rest stays as it is: what a row is off does not
+    /// become less there.
+    pub(crate) fn beside<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.beside, true);
+        let result = f(self);
+        self.beside = before;
         result
     }
 
@@ -365,6 +377,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.before(block, z)?;
         if !self.radius.is_empty() {
             let bound = block.facts().inverse;
+            let bound = if self.beside { bound.max(1.0) } else { bound };
             // An exact input has an exact inverse, whatever the bound: 0 · ∞ counts as 0.
             self.radius.iter_mut().filter(|r| **r > 0.0).for_each(|r| *r *= bound);
         }
