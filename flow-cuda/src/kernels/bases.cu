@@ -1,13 +1,13 @@
 // Distributions of latents other than the normal one. See bases.rs.
 
-// out[row] = −∞ where a number lies outside of [0, 1].
+// out[row] = −∞ where a number lies outside of [0, 1], NaN where it is none.
 extern "C" __global__ void uniform_log_prob(Arguments a) {
     int width = a.size[1];
     unsigned row = THREAD;
     if (row >= (unsigned)a.size[0]) return;
     const float* z = a.at[1] + row * width;
     for (int i = 0; i < width; i++) {
-        if (!(z[i] >= 0.0f && z[i] <= 1.0f)) a.at[0][row] = logf(0.0f);
+        if (!(z[i] >= 0.0f && z[i] <= 1.0f)) a.at[0][row] += z[i] != z[i] ? z[i] : logf(0.0f);
     }
 }
 
