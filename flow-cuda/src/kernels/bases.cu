@@ -47,7 +47,11 @@ extern "C" __global__ void mixture_joint(Arguments a) {
 __device__ __forceinline__ float log_sum_exp(const float* v, int count) {
     float most = v[0], sum = 0.0f;
     for (int k = 1; k < count; k++) most = fmaxf(most, v[k]);
-    if (most == logf(0.0f)) return most;
+    if (most == logf(0.0f)) {
+        // The same, or what fmaxf passes over: NaN.
+        for (int k = 0; k < count; k++) sum += v[k];
+        return sum;
+    }
     for (int k = 0; k < count; k++) sum += expf(v[k] - most);
     return most + logf(sum);
 }
