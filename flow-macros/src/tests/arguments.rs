@@ -330,7 +330,7 @@ fn scales_of_splines() {
         "leave it out: a spline scales by its slopes; `affine` takes a `scale`",
     );
     case(
-        "struct A: Vector<4> { inverse_autoregressive(spline(bins = 4), «exp», net = made([8], relu)); }",
+        "struct A: Vector<4> { inverse_autoregressive(spline(bins = 4), scale = «exp», net = made([8], relu)); }",
         "`scale` beside `spline`",
         "leave it out: a spline scales by its slopes; `affine` takes a `scale`",
     );

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::catalog::{Argument, Default, Kind, BLOCKS, NETS};
+use super::valid;
+use crate::architecture::StepKind;
+use crate::catalog::{Argument, Default, Facts, Kind, LogDet, BLOCKS, NETS};
 
 const CONVENTIONS: &str = include_str!("../../../flow-core/src/reference/conventions.md");
 const BLOCKS_TEXT: &str = include_str!("../../../flow-core/src/reference/blocks.md");
@@ -110,4 +112,88 @@ fn the_table_of_arguments_is_the_catalogs() {
     }
     let (_, written) = ARGUMENTS.split_once("|---|---|---|---|\n").expect("a table");
     assert_eq!(written, table, "the table should be:\n{table}");
+}
+
+/// What the row of a block in the table of contracts says, for each of its claims.
+fn claims(name: &str) -> Vec<&'static str> {
+    let (_, table) = NETS_TEXT.split_once("# Contracts").expect("contracts");
+    let (table, _) = table.split_once("`volume_preserving`").expect("what follows the table");
+    let listed = |row: &&str| row.split('|').nth(1).is_some_and(|names| names.contains(name));
+    let rows: Vec<&str> = table.lines().filter(listed).collect();
+    let [row] = rows.as_slice() else { panic!("{} rows for {name}", rows.len()) };
+    row.split('|').skip(2).map(str::trim).collect()
+}
+
+#[test]
+fn the_table_of_contracts_is_the_catalogs() {
+    let net = "net = mlp([8], relu)";
+    for (row, block) in [
+        ("`standardize`", "standardize".to_owned()),
+        ("`actnorm`", "actnorm".into()),
+        ("`linear(diagonal)`", "linear(diagonal)".into()),
+        ("`linear(lu)`", "linear(lu)".into()),
+        ("`linear(svd)`", "linear(svd)".into()),
+        ("`linear(dense)`", "linear(dense)".into()),
+        ("`permute`", "permute(reverse)".into()),
+        ("`linear(orthogonal)`", "linear(orthogonal)".into()),
+        ("`linear(householder)`", "linear(householder(2))".into()),
+        ("`additive_coupling`", format!("additive_coupling({net})")),
+        ("other couplings", format!("affine_coupling({net})")),
+        ("other couplings", format!("spline_coupling({net})")),
+        ("other couplings", format!("dual_affine_coupling({net})")),
+        ("autoregressive blocks", "masked_autoregressive(affine, net = made([8], relu))".into()),
+        ("autoregressive blocks", "inverse_autoregressive(spline, net = made([8], relu))".into()),
+        ("`residual`", format!("residual(lipschitz = 0.5, {net})")),
+        ("`ode`", format!("ode({net})")),
+        ("`spline_activation`", "spline_activation".into()),
+        ("`leaky_relu`", "leaky_relu".into()),
+        ("`tanh`", "tanh".into()),
+        ("`sigmoid`", "sigmoid".into()),
+        ("`normal_cdf`", "normal_cdf".into()),
+        ("`softplus`", "softplus".into()),
+        ("`logit`", "logit".into()),
+        ("`planar`", "planar".into()),
+        ("`radial`", "radial".into()),
+        ("`sylvester`", "sylvester(2)".into()),
+        ("`scale`", "scale(2.0)".into()),
+    ] {
+        compare(row, &format!("struct A: Vector<4> {{ {block}; }}"));
+    }
+    for (row, block) in [
+        ("`conv1x1(lu)`", "conv1x1(lu)"),
+        ("`conv1x1(dense)`", "conv1x1(dense)"),
+        ("`conv1x1(orthogonal)`", "conv1x1(orthogonal)"),
+        ("`invertible_conv`", "invertible_conv(2)"),
+        ("`squeeze`", "squeeze(2)"),
+        ("`unsqueeze`", "unsqueeze(2)"),
+        ("`haar`", "haar"),
+        ("`flatten`", "flatten"),
+    ] {
+        compare(row, &format!("struct A: Image<4, 4, 4> {{ {block}; }}"));
+    }
+    let unknown = facts("struct A: Vector<4> { additive_coupling(net = use Mine); }");
+    assert!(unknown.bi_lipschitz.is_err());
+    assert_eq!(facts("struct A: Vector<4> { scale(-1.0); }").log_det, LogDet::Zero);
+}
+
+fn facts(flow: &str) -> Facts {
+    match &valid(flow).steps[0].kind {
+        StepKind::Block(block) => block.facts(),
+        _ => panic!("no block in {flow}"),
+    }
+}
+
+fn compare(row: &str, flow: &str) {
+    let (claims, facts) = (claims(row), facts(flow));
+    let yes = |holds: bool| if holds { "yes" } else { "no" };
+    let log_det = match facts.log_det {
+        LogDet::Zero => "0",
+        LogDet::Constant => "constant",
+        LogDet::Varying => "varies",
+    };
+    assert_eq!(claims[0], yes(facts.analytic_inverse.is_ok()), "closed form of {flow}");
+    assert!(claims[1].starts_with(log_det), "log-determinant of {flow}: {log_det}");
+    let conditional = claims[2].starts_with("unless") && facts.bi_lipschitz.is_ok();
+    assert!(conditional || claims[2] == yes(facts.bi_lipschitz.is_ok()), "bi-Lipschitz: {flow}");
+    assert_eq!(claims[3], yes(facts.memory_saving.is_ok()), "memory of {flow}");
 }
