@@ -33,19 +33,15 @@ pub struct Pass<'a, E: Scalar> {
     part: usize,
     /// How far each row may be off, where a caller asked; otherwise empty.
     radius: &'a mut [f64],
-    watch: Watch,
+    /// Who is shown what each leaf leaves.
+    observer: Option<&'a Observer<'a, E>>,
     /// Where leaves are recorded instead of run.
     #[cfg(feature = "cuda")]
     lowering: Option<&'a mut crate::cuda::Lowering<E>>,
 }
 
-/// Looks for the first block whose output is not finite.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Watch {
-    Off,
-    On,
-    Found(usize),
-}
+/// Is shown each leaf's number, its output, and the rows' log-determinants up to there.
+pub(crate) type Observer<'o, E> = dyn Fn(usize, &[E], &[E]) + 'o;
 
 impl<'a, E: Scalar> Pass<'a, E> {
     pub(crate) fn new(
@@ -71,7 +67,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             first_row: 0,
             part: 0,
             radius: &mut [],
-            watch: Watch::Off,
+            observer: None,
             #[cfg(feature = "cuda")]
             lowering: None,
         }
@@ -135,17 +131,10 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self
     }
 
-    pub(crate) fn watching(mut self) -> Self {
-        self.watch = Watch::On;
+    /// Shows what each leaf leaves.
+    pub(crate) fn observed(mut self, by: &'a Observer<'a, E>) -> Self {
+        self.observer = Some(by);
         self
-    }
-
-    /// The first leaf whose output was not finite.
-    pub(crate) fn first_non_finite(&self) -> Option<usize> {
-        match self.watch {
-            Watch::Found(leaf) => Some(leaf),
-            Watch::Off | Watch::On => None,
-        }
     }
 
     /// Whether a product will follow.
@@ -439,8 +428,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     fn look(&mut self, x: &[E], log_det: &[E]) {
-        if self.watch == Watch::On && !x.iter().chain(log_det).all(|v| v.is_finite()) {
-            self.watch = Watch::Found(self.leaf);
+        if let Some(observer) = self.observer {
+            observer(self.leaf, x, log_det);
         }
     }
 }
