@@ -1,11 +1,24 @@
 //! Everything that can go wrong at run time.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use dfdx::optim::OptimizerUpdateError;
+use dfdx::tensor::CpuError;
 
 use crate::Shape;
 
 /// What went wrong, where, what was expected, and what to do.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+///
+/// `{:?}` is the same text as `{}`, so that a `main` that returns one, an `unwrap` and an `expect`
+/// say all of it.
+///
+/// ```
+/// use flow_core::prelude::*;
+/// let error = Rows::<f32>::new(vec![], 2).unwrap_err();
+/// assert_eq!(format!("{error:?}"), "the data has no rows, expected at least one");
+/// ```
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowError {
     /// A batch without rows.
@@ -38,7 +51,7 @@ pub enum FlowError {
     },
 
     /// A conditional flow that was asked without a context.
-    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context), or rows.given(context, width) to train")]
+    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context), rows.given(context, width) to train, or initialize_given(x, context)")]
     MissingContext {
         /// The flow.
         flow: String,
@@ -80,7 +93,7 @@ pub enum FlowError {
     },
 
     /// A data-dependent block before its first batch.
-    #[error("{block} at {path} was never initialised from data\nhelp: flow.initialize(&batch)? before the first pass, or load trained weights")]
+    #[error("{block} at {path} was never initialised from data\nhelp: flow.initialize_on(&rows)? before the first pass, or load trained weights")]
     NotInitialized {
         /// The block's name.
         block: &'static str,
@@ -226,9 +239,28 @@ impl FlowError {
     }
 }
 
-impl From<dfdx::tensor::CpuError> for FlowError {
-    fn from(error: dfdx::tensor::CpuError) -> Self {
+impl fmt::Debug for FlowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<CpuError> for FlowError {
+    fn from(error: CpuError) -> Self {
         Self::Tensor(error.to_string())
+    }
+}
+
+/// An update by one of dfdx's optimisers that failed.
+impl From<OptimizerUpdateError<CpuError>> for FlowError {
+    fn from(error: OptimizerUpdateError<CpuError>) -> Self {
+        match error {
+            OptimizerUpdateError::DeviceError(error) => error.into(),
+            OptimizerUpdateError::UnusedParams(unused) => Self::Gradient(format!(
+                "{} tensors to update have none\nhelp: let the loss depend on all of them",
+                unused.ids.len()
+            )),
+        }
     }
 }
 
@@ -264,3 +296,28 @@ fn suggestion(nearest: &Option<String>) -> String {
 
 /// A result whose error is a [`FlowError`].
 pub type Result<T, E = FlowError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use dfdx::optim::UnusedTensors;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_main_says_what_to_do() {
+        let error = FlowError::NotInitialized { block: "actnorm", path: "0".into() };
+        let shown = format!("{error:?}");
+        assert_eq!(shown, error.to_string());
+        assert!(shown.contains("\nhelp: flow.initialize_on(&rows)?"), "{shown}");
+    }
+
+    #[test]
+    fn updates_by_optimisers_of_dfdx_fail_as_a_flow_does() {
+        let full: OptimizerUpdateError<CpuError> =
+            OptimizerUpdateError::DeviceError(CpuError::OutOfMemory);
+        assert_eq!(FlowError::from(full), FlowError::from(CpuError::OutOfMemory));
+        let unused = OptimizerUpdateError::UnusedParams(UnusedTensors::default());
+        let error = FlowError::from(unused).to_string();
+        assert!(error.starts_with("the gradient of dfdx failed: 0 tensors"), "{error}");
+    }
+}

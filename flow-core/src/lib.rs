@@ -16,6 +16,7 @@ pub mod plot;
 pub mod prelude;
 #[doc(hidden)]
 pub mod private;
+pub mod reference;
 pub mod stability;
 pub mod train;
 pub mod transforms;
@@ -49,6 +50,9 @@ pub use engine::{
 pub use error::{FlowError, Result};
 pub use event::{Context, Event, Image, Shape, Unconditional, Vector};
 pub use flow::{Flow, Named};
+/// What each block, net, scale and base computes, how its parameters are called and how they start, is
+/// in the [`reference`](mod@reference).
+///
 pub use flow_macros::flow;
 pub use levels::{Levels, MultiScale};
 pub use memory::{Guard, GuardReport, Memory};

@@ -4,8 +4,10 @@
 
 use std::marker::PhantomData;
 
+use dfdx::prelude::Tensor;
+
 pub use dfdx::nn::tensor_collection::{ModuleVisitor, TensorCollection};
-pub use dfdx::prelude::{Cpu, Device, Dtype, NoneTape};
+pub use dfdx::prelude::{Cpu, Device, Dim, Dtype, NoneTape, Tape};
 
 use crate::base::Normal;
 use crate::{
@@ -19,6 +21,17 @@ pub const fn fits(wanted: Option<Shape>, found: Shape) -> bool {
         Some(wanted) => wanted.same(found),
         None => true,
     }
+}
+
+/// Data, latents and one number for each row, as a flow of the blocks `A` has them.
+pub type DataOf<A, E, N, T> = Tensor<<<A as Architecture<E>>::Event as Event>::Batch<N>, E, Cpu, T>;
+pub type LatentsOf<A, E, N, T> =
+    Tensor<<<A as Architecture<E>>::Latent as Event>::Batch<N>, E, Cpu, T>;
+pub type NumbersOf<E, N, T> = Tensor<(N,), E, Cpu, T>;
+
+/// What a conditional flow answers without its context, if rustc ever let it be asked.
+pub fn unasked<A: Architecture<E>, E: Scalar, X>() -> Result<X> {
+    Err(FlowError::MissingContext { flow: A::NAME.into(), expected: A::Context::SIZE })
 }
 
 /// The blocks of a flow that did not compile: they keep its other uses from being errors too.

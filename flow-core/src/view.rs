@@ -63,6 +63,11 @@ pub type Joined<F, T> =
 /// assert_eq!(log_det.shape(), &(Const::<2>,));
 /// # Ok::<(), FlowError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a flow that can be asked as it stands",
+    label = "its context is missing, if it is a flow that is declared `given` one",
+    note = "a conditional flow is asked through a view: `flow.given(context).log_prob(x)`"
+)]
 pub trait NormalizingFlow {
     /// The numbers it computes with.
     type Scalar: Scalar;

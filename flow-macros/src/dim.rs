@@ -95,11 +95,12 @@ impl Dim {
         self.value.is_some() || syn::parse2::<syn::Path>(self.tokens.clone()).is_ok()
     }
 
-    /// As a generic argument: `3`, `D`, `{ C * 4 }`.
+    /// As a generic argument: `3`, a parameter `D`, `{ N }`, `{ C * 4 }`.
     pub(crate) fn argument(&self) -> TokenStream {
         let tokens = &self.tokens;
-        let lone = tokens.clone().into_iter().count() == 1;
-        if self.value.is_some() || lone {
+        let parameter = self.generic && tokens.clone().into_iter().count() == 1;
+        // Without braces rustc would take a constant that is not there for a type.
+        if self.value.is_some() || parameter {
             quote!(#tokens)
         } else {
             quote!({ #tokens })

@@ -82,7 +82,8 @@ mod tests;
 ///
 /// # Blocks
 ///
-/// Data → latent, with `d` the features: entries of a vector, channels of an image.
+/// Data → latent, with `d` the features: entries of a vector, channels of an image. The exact meaning of
+/// each, with its parameters, starts, ranges and bounds, is in `flow_core::reference`.
 ///
 /// | block | maps | on |
 /// |---|---|---|
@@ -114,21 +115,22 @@ mod tests;
 /// passes: `first` (0..⌊d/2⌋), `second`, `even` (0, 2, …), `odd` on vectors; `first`, `second`,
 /// `checker_even`, `checker_odd` on images. Without it, couplings alternate first, second as they
 /// stand in the text. In a flow of two or more couplings, a feature that is never transformed is an
-/// error.
+/// error, where the macro can follow all of them.
 ///
 /// **Scales.** `exp`: exp(s). `tanh(limit)`: exp(limit·tanh(s/limit)). `sigmoid(low, high, shift =
 /// 2.0)`: low + (high − low)·σ(s + shift). `mexican_hat(m, beta = 1.0)`, in couplings: log g is the
-/// mean of m hats (1 − φ²)·exp(−φ²/2) with φ = w·s + b, at first such that g = 1/beta. With `beta`
-/// in the `spline_activation` behind it too, a block starts volume-preserving.
+/// mean of m hats (1 − φ²)·exp(−φ²/2) with φ = w·s + b, at first such that g = 1/beta. A
+/// `dual_affine_coupling` with it and a `spline_activation` of the same `beta` behind start
+/// volume-preserving together.
 ///
 /// **Nets.** `mlp([widths], activation)` on vectors, `conv([kernels], hidden, activation)` on
 /// images, `resnet(blocks, hidden, activation)` on both, `made([widths], activation)` in
 /// autoregressive blocks, each with `zero_init = true` (the last layer starts at zero, so that the
 /// block starts near the identity), `lipschitz = c` (a certified bound on the whole net) and
-/// `weight_norm = false` (with `true`, lengths and directions of weights are trained apart); or
-/// `use Module` for a dfdx module. A `resnet` takes `attention = true`: its blocks gate their
-/// channels by what they see of the whole image, which no `lipschitz` bounds. Activations: `relu`,
-/// `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`, `softplus`.
+/// `weight_norm = false` (with `true`, lengths and directions of weights are trained apart). A `resnet`
+/// takes `attention = true`: its blocks gate their channels by what they see of the whole image, which
+/// no `lipschitz` bounds. `use Module` is a dfdx module, in couplings on vectors of a known size.
+/// Activations: `relu`, `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`, `softplus`.
 ///
 /// # Attributes
 ///

@@ -140,3 +140,22 @@ fn extreme_rows_have_finite_or_vanishing_density() {
         assert!(mixture.score(&[far], &[]).unwrap() < -1e5);
     }
 }
+
+/// What is not a number has no density, and must not look like what cannot be.
+#[test]
+fn no_base_hides_what_is_not_a_number() {
+    fn check<A>(mut flow: Flow64<A>)
+    where
+        A: Architecture<f64, Event = Vector<1>, Context = Unconditional>,
+    {
+        // 0 times a scale that overflows.
+        flow.set("0.log_scale", &[1e4]).unwrap();
+        let found = flow.log_prob(Cpu::default().tensor([[0.0]])).unwrap().array();
+        assert!(found[0].is_nan(), "{}: {found:?}", A::NAME);
+    }
+    let cpu = Cpu::default();
+    check((*NormalBase::<f64>::build(&cpu, 0).unwrap()).clone());
+    check((*LogisticBase::<f64>::build(&cpu, 0).unwrap()).clone());
+    check((*UniformBase::<f64>::build(&cpu, 0).unwrap()).clone());
+    check((*MixtureBase::<f64>::build(&cpu, 0).unwrap()).clone());
+}

@@ -223,3 +223,15 @@ fn a_summary_says_what_the_blocks_are() {
     assert_eq!(model::<f32>(1).parameter_count(), 1060);
     assert_eq!(row("total")[2], "1,060");
 }
+
+#[test]
+fn the_total_bound_of_levels_counts_what_leaves_first() {
+    flow! {
+        struct Levels: Vector<4> { multiscale 2 { scale(0.5); } }
+    }
+    let summary = Levels::<f32>::build(&Cpu::default(), 0).unwrap().summary();
+    let total = summary.lines().find(|line| line.starts_with("total")).unwrap();
+    let bounds: Vec<&str> = total.split_whitespace().rev().take(2).collect();
+    // Half of the row is halved once, the other half twice.
+    assert_eq!(bounds, ["4", "0.5"], "{summary}");
+}

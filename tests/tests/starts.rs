@@ -4,6 +4,11 @@ use dfdx::prelude::*;
 use flow_core::prelude::*;
 use flow_tests::weights::drawn;
 
+#[path = "starts/names.rs"]
+mod names;
+#[path = "starts/numbers.rs"]
+mod numbers;
+
 flow! {
     /// An expansion by 1/beta, then a contraction by beta ("Jacobian determinant of normalizing
     /// flows", section 3.2 and equation 18).

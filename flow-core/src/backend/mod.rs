@@ -7,7 +7,8 @@ pub(crate) mod cpu;
 
 use dfdx::prelude::Cpu;
 
-/// A device that flows run on. [`Cpu`], dfdx's own, is the only one in this version.
+/// A device that a [`Flow`](crate::Flow) has its weights on: [`Cpu`], dfdx's own, and no other in this
+/// version. With the feature `cuda`, `flow.on(gpu)?` gives a flow of another type, on a GPU.
 pub trait Backend: Clone + Default + Send + Sync + sealed::Sealed + 'static {}
 
 impl Backend for Cpu {}

@@ -150,7 +150,8 @@ impl<E: Scalar, const K: usize> Base<E> for Mixture<K> {
 fn log_sum_exp<E: Scalar>(values: &[E]) -> E {
     let most = values.iter().copied().fold(E::neg_infinity(), E::max);
     if most == E::neg_infinity() {
-        return most;
+        // The same, or what `max` passes over: NaN.
+        return values.iter().copied().sum();
     }
     most + values.iter().map(|&v| (v - most).exp()).sum::<E>().ln()
 }

@@ -2,7 +2,8 @@ use super::Base;
 use crate::engine::{Builder, Pass, State};
 use crate::{Noise, Result, Scalar};
 
-/// Independent uniforms on [0, 1]: `log p(z) = 0` inside the cube and −∞ outside.
+/// Independent uniforms on [0, 1]: `log p(z) = 0` inside the cube and −∞ outside; NaN where a number of
+/// `z` is.
 #[derive(Clone, Debug)]
 pub struct Uniform {
     size: usize,
@@ -19,8 +20,9 @@ impl<E: Scalar> Base<E> for Uniform {
 
     fn log_prob(&self, _: &mut Pass<'_, E>, z: &[E], out: &mut [E]) {
         for (row, out) in z.chunks_exact(self.size).zip(out) {
-            if !row.iter().all(|&v| v >= E::zero() && v <= E::one()) {
-                *out = E::neg_infinity();
+            for &v in row.iter().filter(|&&v| !(v >= E::zero() && v <= E::one())) {
+                // What is not a number stays none.
+                *out += if v.is_nan() { v } else { E::neg_infinity() };
             }
         }
     }

@@ -9,10 +9,14 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 /// Transforms every feature with parameters that a masked net makes of the features before it and
 /// the context (Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation").
 ///
-/// `T` is the scalar map, a [`Transform`]; the net's
-/// output is feature-major: entry `feature·p + parameter`. Data to latent is one evaluation of the
-/// net. Latent to data goes feature by feature, and each opens only those units of the net that it
-/// is the last to be seen by, so that all of them together are one evaluation as well.
+/// `zᵢ = f(xᵢ; θᵢ)` with `θᵢ` from x₀, …, xᵢ₋₁. `T` is the scalar map f, a [`Transform`] with p
+/// parameters; the net's output is feature-major: entry `feature·p + parameter`. The log-determinant
+/// is the sum of the log-slopes of all features. Parameters are those of the net, whose last layer
+/// starts as the transform asks.
+///
+/// Data to latent is one evaluation of the net. Latent to data goes feature by feature, and each opens
+/// only those units of the net that it is the last to be seen by, so that all of them together are
+/// one evaluation as well.
 ///
 /// ```
 /// use flow_core::blocks::{Inverted, MaskedAutoregressive};

@@ -13,9 +13,15 @@ use crate::{Block, Facts, LogDet, Result, Scalar, Shape};
 /// Passes a part `a` of the features unchanged and transforms the other, `b`, with parameters that
 /// a net makes of `a` and the context (Dinh et al. 2017, "Density estimation using Real NVP").
 ///
-/// `N` is the net, a [`Conditioner`]; `T` the scalar map, a [`Transform`]. The net's output is
-/// feature-major: entry `feature·p + parameter`, at every pixel of an image. A checkerboard's net
-/// sees all channels of the kept pixels and zeros at the others, and is read at those alone.
+/// `N` is the net, a [`Conditioner`]; `T` the scalar map, a [`Transform`] with p parameters. The
+/// net's input is `a`, then the context, at every pixel of an image. Its output is feature-major:
+/// entry `feature·p + parameter`, at every pixel of an image. A checkerboard's net sees all channels
+/// of the kept pixels and zeros at the others, gives parameters of all channels, and is read at the
+/// others alone. Both parts go back to their places.
+///
+/// The log-determinant is the sum of the transform's log-slopes over `b`. Parameters are those of the
+/// net, whose last layer starts as the transform asks: at the identity, or as near as its options
+/// allow. The inverse reads `a`, which it still has, and so costs as much as the forward direction.
 #[derive(Clone, Debug)]
 pub struct Coupling<N, T> {
     shape: Shape,

@@ -5,11 +5,12 @@ use crate::nets::{Conditioner, LastLayer};
 use crate::transforms::Transform;
 use crate::{Block, Facts, Result, Scalar, Shape};
 
-/// Two couplings that together transform every feature: with x₁ the features 0..h and x₂ the rest,
-/// `y₁ = f(x₁; x₂)`, then `y₂ = f(x₂; y₁)` (paper "Jacobian determinant of normalizing flows",
-/// equation 14; `GLOWCouplingBlock` of FrEIA).
+/// Two couplings that together transform every feature: with x₁ the features 0..h, h = ⌊d/2⌋, and x₂
+/// the rest, `y₁ = f(x₁; x₂)`, then `y₂ = f(x₂; y₁)` (paper "Jacobian determinant of normalizing
+/// flows", equation 14; `GLOWCouplingBlock` of FrEIA).
 ///
-/// Parameters stand under `first.`, whose net reads x₂, and `second.`, whose net reads y₁.
+/// Parameters stand under `first.`, whose net reads x₂, and `second.`, whose net reads y₁; each is a
+/// [`Coupling`], and the log-determinant is the sum of both.
 #[derive(Clone, Debug)]
 pub struct DualCoupling<M, N, T> {
     first: Coupling<M, T>,

@@ -163,7 +163,7 @@ impl Parts {
         self.ends(x).enumerate().for_each(|(i, end)| {
             kept[i * self.kept()..][..self.kept()].copy_from_slice(end);
         });
-        let ran = run(pass, &mut kept);
+        let ran = pass.beside(|pass| run(pass, &mut kept));
         let mut scratch = pass.take(self.shape.size());
         self.join(x, &kept, &mut scratch);
         pass.give(scratch);

@@ -17,8 +17,8 @@ impl LinearDense {
         backwards: bool,
     ) -> Result<Vec<Op>> {
         if backwards {
-            let values = self.condition.of(&to.state().derived);
-            self.invertible(values[0].as_f64())?;
+            let block = self.clone();
+            to.demand(&self.condition, move |condition| block.invertible(condition));
         }
         let weight = match backwards {
             true => Weight::Derived(&self.inverse),

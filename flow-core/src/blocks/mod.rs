@@ -1,5 +1,5 @@
-//! The built-in blocks, one file each. Their exact meaning is in the language reference of
-//! [`flow!`](crate::flow).
+//! The built-in blocks, one file each. What the names of [`flow!`](crate::flow) mean is in the
+//! [`reference`](crate::reference).
 //!
 //! The contract of this folder:
 //! - A constructor takes the [`Builder`](crate::Builder) first and the [`Shape`] where the block

@@ -40,6 +40,7 @@ pub enum Solver {
 ///
 /// The net reads at every pixel the features of x, then the context, then t. The log-determinant is
 /// integrated by the same steps as x, so it is that of the discrete map to the order of the solver.
+/// Parameters are those of the net, whose last layer starts at zero: the block starts as the identity.
 /// The inverse solves from `time` back to 0: it undoes the forward direction to the order of the
 /// solver, not to rounding, and no radius is proven for it.
 ///

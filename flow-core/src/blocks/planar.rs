@@ -16,8 +16,9 @@ use crate::{Block, Facts, Result, Scalar, Shape};
 /// is invertible at every weight. Its inverse has no closed form and is not offered: a flow with this
 /// block serves where samples are drawn forwards, as in a variational posterior.
 ///
-/// Parameters `u` and `w` `[features]`, `b` `[1]`. It starts as the identity with a random `w`. The
-/// log-determinant is `log(1 + (1 − tanh²)·wᵀû)`.
+/// Parameters `u` and `w` `[features]`, `b` `[1]`. It starts as the identity: with d features `w` is
+/// normal of variance 1/d, `u` the multiple of it at which `û` is 0, and `b` is 0. The log-determinant
+/// is `log(1 + (1 − tanh²)·wᵀû)`.
 #[derive(Clone, Debug)]
 pub struct Planar {
     path: String,

@@ -14,8 +14,9 @@ use crate::{Block, Facts, Result, Scalar, Shape};
 /// invertible at every weight. Its inverse is not offered, as that of [`Planar`](super::Planar) is
 /// not.
 ///
-/// Parameters `center` `[features]`, `log_alpha` `[1]`, `beta` `[1]`. It starts as the identity with a
-/// random center.
+/// Parameters `center` `[features]`, `log_alpha` `[1]`, `beta` `[1]`. It starts as the identity: the
+/// center standard normal, `log_alpha` at 0, `beta` at `ln(e − 1)`. With d features the log-determinant
+/// is `(d − 1)·ln(1 + β/(α + r)) + ln(1 + αβ/(α + r)²)`.
 #[derive(Clone, Debug)]
 pub struct Radial {
     path: String,

@@ -14,7 +14,9 @@ use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
 /// "Invertible residual networks"; Chen et al. 2019, "Residual flows for invertible generative
 /// modeling").
 ///
-/// The net reads x and, at every pixel, the context after the features; its Jacobian is that by x.
+/// The net reads x and, at every pixel, the context after the features; its Jacobian J is that by x.
+/// The log-determinant is `ln det(I + J)`, found as the [`Determinant`] says. Parameters are those of
+/// the net, whose last layer starts at zero: the block starts as the identity.
 ///
 /// The inverse iterates `x ← z − g(x)`, rows of up to 8 numbers by Broyden's method and a last such
 /// step. It stops a row where the certified radius c/(1 − c) times

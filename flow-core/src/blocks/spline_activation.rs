@@ -28,13 +28,15 @@ const NEAREST: f64 = 1e-3;
 /// With `b = softmax(widths)`, `C` its cumulative sums, `ρ = low + (high − low)·σ(heights)` and `B`
 /// the cumulative sums of `ρ·b`, the knots of a feature are `x = (2C − 1)·extent`,
 /// `y = (2B − B_last)·extent`, their slopes `low + (high − low)·σ(slopes)`. Between them it is a
-/// rational-quadratic spline, outside a straight line with the end knot's slope. So the ratios `ρ` of
-/// each bin's height to its width have the same limits as the slopes at the knots; between two knots
-/// the slope can exceed them.
+/// rational-quadratic spline, as [`Spline`](crate::transforms::Spline) is one, outside a straight line
+/// with the end knot's slope. So the ratios `ρ` of each bin's height to its width have the same limits
+/// as the slopes at the knots; between two knots the slope can exceed them. The log-determinant is the
+/// sum of the logarithms of the slopes at all entries.
 ///
 /// Parameters `widths`, `heights`, `slopes` `[features, bins + 1]` and `extent` `[features]`, which
-/// [`project`](Block::project) keeps above 1e-3. The start is the line of slope `beta` in bins of one
-/// width, with extent 3.
+/// [`project`](Block::project) keeps at 1e-3 or more after each step of an optimiser. The start is the
+/// line of slope `beta` in bins of one width: `widths` at 0, `heights` and `slopes` where σ gives
+/// `(beta − low)/(high − low)`, that share kept within 1e-3 and 1 − 1e-3, and `extent` at 3.
 #[derive(Clone, Debug)]
 pub struct SplineActivation {
     path: String,

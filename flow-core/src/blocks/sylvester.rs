@@ -20,8 +20,9 @@ mod enclosure;
 /// inverse is not offered, as that of [`Planar`](super::Planar), the case of rank 1, is not.
 ///
 /// Parameters `reflections` `[rank, features]`, `outer` (R) and `inner` (R̃) `[rank, rank]`, of which
-/// only the upper triangles are read, and `b` `[rank]`. It starts as the identity: `outer` is 0. The
-/// log-determinant is `Σ log(1 + (1 − tanh²ᵢ)·rᵢ·r̃ᵢ)`.
+/// only the upper triangles are read, and `b` `[rank]`. It starts as the identity: `outer` and `b` are
+/// 0, `inner` is uniform on ±1/√rank, `reflections` standard normal. The log-determinant is
+/// `Σ log(1 + (1 − tanh²ᵢ)·rᵢ·r̃ᵢ)`.
 #[derive(Clone, Debug)]
 pub struct Sylvester {
     path: String,

@@ -1,4 +1,4 @@
-//! What a block records apart from its pass: fixed points, and random numbers.
+//! What a block records apart from its pass: fixed points, demands on weights, and random numbers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use flow_cuda::kernels::noise::{signs, term_counts};
 use flow_cuda::{Loop, Op, Slot};
 
 use super::Lowering;
+use crate::engine::Derived;
 use crate::{FlowError, Result, Scalar};
 
 /// Turns of a loop between two looks at whether it is over: a look waits for the device.
@@ -44,7 +45,36 @@ impl Stuck {
     }
 }
 
+/// What must hold of a value that is derived from weights, where a plan goes from latents to data.
+#[derive(Clone)]
+pub(crate) struct Demand {
+    pub(crate) value: Slot,
+    check: Arc<dyn Fn(f64) -> Result<()> + Send + Sync>,
+}
+
+impl fmt::Debug for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Demand").field("value", &self.value).finish_non_exhaustive()
+    }
+}
+
+impl Demand {
+    pub(crate) fn check(&self, value: f32) -> Result<()> {
+        (self.check)(f64::from(value))
+    }
+}
+
 impl<E: Scalar> Lowering<E> {
+    /// Fails where a pass would begin whose inverse of this block needs another derived value.
+    pub(crate) fn demand(
+        &mut self,
+        value: &Derived,
+        check: impl Fn(f64) -> Result<()> + Send + Sync + 'static,
+    ) {
+        let value = self.derived(value);
+        self.demands.push(Demand { value, check: Arc::new(check) });
+    }
+
     /// What `f` records, for another place than the end of the pass, and without keeping anything
     /// for a product.
     pub(crate) fn apart(&mut self, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<Vec<Op>> {

@@ -5,7 +5,7 @@ use flow_cuda::kernels::rows::Rows;
 use flow_cuda::{Op, Recording, Slot};
 
 use super::inverting::Trail;
-use super::loops::Stuck;
+use super::loops::{Demand, Stuck};
 
 /// What was recorded.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Lowered {
     pub(crate) weights: WeightOps,
     /// What to say of each loop that does not end.
     pub(crate) stuck: Vec<Stuck>,
+    /// What inverses need of the weights.
+    pub(crate) demands: Vec<Demand>,
     /// Of blocks that are inverted, what the way back is made of.
     pub(crate) trail: Option<Trail>,
 }

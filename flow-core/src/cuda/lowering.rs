@@ -9,7 +9,7 @@ use flow_cuda::kernels::rows::{
 use flow_cuda::{Area, Op, Recording, Slot, Table};
 
 use super::inverting::Trail;
-use super::loops::Stuck;
+use super::loops::{Demand, Stuck};
 use super::lowered::{Lowered, Places, WeightOps};
 use crate::engine::{Buffers, Derived, Parameter, State};
 use crate::{Block, FlowError, Item, Result, Scalar};
@@ -35,6 +35,7 @@ pub struct Lowering<E> {
     products: Vec<Vec<Op>>,
     weights: WeightOps,
     pub(super) stuck: Vec<Stuck>,
+    pub(super) demands: Vec<Demand>,
     /// Where blocks are run again before their product: a place for the log-determinants of that.
     again: Option<Slot>,
     /// What is kept is kept for a moment: the product, or what comes before it, runs next.
@@ -83,6 +84,7 @@ impl<E: Scalar> Lowering<E> {
             products: Vec::new(),
             weights: WeightOps::default(),
             stuck: Vec::new(),
+            demands: Vec::new(),
             again: None,
             briefly: false,
             volume: true,
@@ -170,8 +172,8 @@ impl<E: Scalar> Lowering<E> {
     /// What was recorded.
     pub(crate) fn finish(self) -> Lowered {
         let product = self.products.into_iter().rev().flatten().collect();
-        let Self { recording, ops: pass, weights, stuck, trail, .. } = self;
-        Lowered { recording, pass, product, weights, stuck, trail }
+        let Self { recording, ops: pass, weights, stuck, demands, trail, .. } = self;
+        Lowered { recording, pass, product, weights, stuck, demands, trail }
     }
 
     pub(crate) fn places(&self) -> Places {

@@ -7,7 +7,7 @@ use flow_cuda::kernels::rows::{fill, gather, scaled_copy, scatter, Rows};
 use flow_cuda::{Area, Plan, Slot};
 
 use super::guarded::Guarded;
-use super::loops::Stuck;
+use super::loops::{Demand, Stuck};
 use super::lowered::{Lowered, Places};
 use super::lowering::Lowering;
 use super::training::Update;
@@ -32,6 +32,8 @@ pub(super) struct Recorded {
     pub(super) on_cpu: Vec<String>,
     /// What to say of each loop that does not end.
     pub(super) stuck: Vec<Stuck>,
+    /// What must hold of the weights before a pass, at the latest when they have changed.
+    pub(super) demands: Vec<Demand>,
     /// The way back through blocks that are inverted.
     pub(super) guarded: Option<Arc<Guarded>>,
 }
@@ -133,7 +135,12 @@ pub(super) fn record<A: Architecture<f32>>(
             first.push(scatter(rows, places.gradient, order, by_output));
         }
     }
-    let Lowered { mut recording, pass, product, weights, stuck, trail } = lowering.finish();
+    let Lowered { mut recording, pass, product, weights, stuck, mut demands, trail } =
+        lowering.finish();
+    if direction != Direction::Inverse {
+        // Inverses of a product that reconstructs are its guard's.
+        demands.clear();
+    }
     let mut parts = vec![pass];
     let (mut order, on_cpu) = (Slot::NONE, weights.on_cpu);
     let end = if on_cpu.is_empty() { weights.finish } else { Vec::new() };
@@ -157,7 +164,8 @@ pub(super) fn record<A: Architecture<f32>>(
         let of = (machine.watch().clone(), leaves);
         Arc::new(Guarded::new(trail, ends, bring_back, of, &mut parts))
     });
-    let recorded = Recorded { places, output, by_output, order, drawn, on_cpu, stuck, guarded };
+    let recorded =
+        Recorded { places, output, by_output, order, drawn, on_cpu, stuck, demands, guarded };
     Ok((recording.finish(parts), recorded))
 }
 

@@ -55,6 +55,8 @@ struct Ready<D: Device> {
     replays: Replays<D>,
     /// The number of the last pass, which the frame keeps.
     pass: u64,
+    /// The changes of the weights at which its demands on them were last met.
+    met: Option<u64>,
 }
 
 /// Which pass left what a plan keeps.
@@ -105,8 +107,9 @@ impl<D: Device> Store<D> {
         self.device.write(&mut frame, recorded.places.noise.offset, &stream(noise, 0))?;
         let scratch = self.device.memory(plan.scratch_len())?;
         let tables = self.device.tables(plan.tables())?;
-        let (replays, pass) = (Replays::default(), 0);
-        self.plans.insert(key, Ready { plan, recorded, frame, scratch, tables, replays, pass });
+        let (replays, pass, met) = (Replays::default(), 0, None);
+        let ready = Ready { plan, recorded, frame, scratch, tables, replays, pass, met };
+        self.plans.insert(key, ready);
         Ok(())
     }
 
@@ -239,8 +242,27 @@ impl<D: Device> Store<D> {
         Ok(self.device.write(&mut self.gradient, 0, gradient)?)
     }
 
+    /// Fails where the weights are not what a plan's pass needs. They are looked at once for each change.
+    fn meet_demands(&mut self, key: Key) -> Result<()> {
+        let Self { device, plans, derived, changes, .. } = self;
+        let Ready { recorded, met, .. } = plans.get_mut(&key).ok_or_else(gone)?;
+        if *met == Some(*changes) {
+            return Ok(());
+        }
+        for demand in &recorded.demands {
+            let mut value = [0.0];
+            device.read(derived, demand.value.offset, &mut value)?;
+            demand.check(value[0])?;
+        }
+        *met = Some(*changes);
+        Ok(())
+    }
+
     /// Runs parts of a plan, one after the other: all kernels between two loops together.
     pub(super) fn run(&mut self, key: Key, parts: &[usize]) -> Result<()> {
+        if parts.contains(&PASS) {
+            self.meet_demands(key)?;
+        }
         let guarded = self.plans.get(&key).and_then(|ready| ready.recorded.guarded.clone());
         let product = parts.iter().position(|&part| part == PRODUCT);
         if let (Some(guarded), Some(product)) = (guarded, product) {
@@ -260,7 +282,7 @@ impl<D: Device> Store<D> {
     pub(super) fn stopped(&mut self, key: Key, parts: &[usize]) -> Result<Option<FlowError>> {
         let Self { device, plans, .. } = self;
         let ready = plans.get_mut(&key).ok_or_else(gone)?;
-        let Ready { plan, recorded, frame, scratch, tables, replays, pass } = ready;
+        let Ready { plan, recorded, frame, scratch, tables, replays, pass, .. } = ready;
         if parts.contains(&PASS) {
             self.passes += 1;
             *pass = self.passes;

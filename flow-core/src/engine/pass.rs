@@ -35,6 +35,8 @@ pub struct Pass<'a, E: Scalar> {
     radius: &'a mut [f64],
     /// Who is shown what each leaf leaves.
     observer: Option<&'a Observer<'a, E>>,
+    /// Whether blocks change a part of each row, beside numbers that stay as they are.
+    beside: bool,
     /// Where leaves are recorded instead of run.
     #[cfg(feature = "cuda")]
     lowering: Option<&'a mut crate::cuda::Lowering<E>>,
@@ -68,6 +70,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
             part: 0,
             radius: &mut [],
             observer: None,
+            beside: false,
             #[cfg(feature = "cuda")]
             lowering: None,
         }
@@ -192,6 +195,15 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.part += rows.start;
         let result = f(self);
         (self.rows, self.context, self.part) = (all, context, part);
+        result
+    }
+
+    /// Runs `f` on a part of each row, of which the rest stays as it is: what a row is off does not
+    /// become less there.
+    pub(crate) fn beside<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.beside, true);
+        let result = f(self);
+        self.beside = before;
         result
     }
 
@@ -354,6 +366,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.before(block, z)?;
         if !self.radius.is_empty() {
             let bound = block.facts().inverse;
+            let bound = if self.beside { bound.max(1.0) } else { bound };
             // An exact input has an exact inverse, whatever the bound: 0 · ∞ counts as 0.
             self.radius.iter_mut().filter(|r| **r > 0.0).for_each(|r| *r *= bound);
         }

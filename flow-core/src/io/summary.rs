@@ -41,9 +41,8 @@ impl<A: Architecture<E>, E: Scalar, B: Backend> Flow<A, E, B> {
                 String::new(),
             ]);
         }
-        let all = A::ITEMS
-            .iter()
-            .fold(Facts::ISOMETRY, |all, item| all.then(item.facts.repeated(item.count)));
+        // Not the items' product: what leaves at a level is beside the blocks of those after it.
+        let all = self.blocks().facts();
         let shape = arrow(A::Event::SHAPE, A::Latent::SHAPE);
         rows.push(line(["total".into(), String::new(), shape], self.parameter_count(), &all));
 

@@ -37,7 +37,8 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
     ///
     /// # Errors
     /// A region that does not fit the flow, a flow that is given a context (which wants
-    /// [`bilipschitz_given`](Self::bilipschitz_given)), or weights that no block can use.
+    /// [`bilipschitz_given`](Self::bilipschitz_given)), or weights that are not finite or that no block
+    /// can use.
     pub fn bilipschitz(&self, region: &Region) -> Result<Bounds> {
         if A::Context::SIZE > 0 {
             let expected = A::Context::SIZE;
@@ -98,7 +99,19 @@ impl<A: Architecture<E>, E: Scalar> Flow<A, E, Cpu> {
         Ok((sum, slopes.finish(machine.blocks(), machine.state())?))
     }
 
+    /// Refuses weights with which nothing can be computed, so that nothing is certified of them.
+    fn finite(&self) -> Result<()> {
+        for tensor in self.parameters().chain(self.buffers()) {
+            if let Some(at) = tensor.values.iter().position(|v| !v.is_finite()) {
+                let what = format!("entry {at} of `{}`", tensor.name);
+                return Err(FlowError::option(what, tensor.values[at].as_f64(), "a finite number"));
+            }
+        }
+        Ok(())
+    }
+
     fn bounds(&self, region: &Region, contexts: Vec<Vec<Interval>>) -> Result<Bounds> {
+        self.finite()?;
         let backwards = region.is_of_latents();
         let shape = if backwards { A::Latent::SHAPE } else { A::Event::SHAPE };
         let boxes = region.boxes(shape)?;

@@ -88,6 +88,10 @@ impl Region {
             }
             Extent::Ball { centre, radius } => {
                 length("the centre of the region", centre.len(), size)?;
+                if !(radius.is_finite() && *radius >= 0.0) {
+                    let wanted = "a finite number of at least 0";
+                    return Err(FlowError::option("the radius of the region", radius, wanted));
+                }
                 let each =
                     centre.iter().map(|&c| sides((c - radius).next_down(), (c + radius).next_up()));
                 each.collect::<Result<_>>()?
@@ -179,5 +183,8 @@ mod tests {
         ] {
             assert!(region.boxes(Shape::vector(2)).is_err(), "{region:?}");
         }
+        let inside_out = Region::ball(vec![0.0, 0.0], -1.0).boxes(Shape::vector(2));
+        let want = "the radius of the region is -1, expected a finite number of at least 0";
+        assert_eq!(inside_out.unwrap_err().to_string(), want);
     }
 }

@@ -8,8 +8,8 @@ use crate::{FlowError, Result, Scalar, Shape};
 /// [`Scale::Exp`](crate::transforms::Scale::Exp) makes a factor between 0.64 and e of it (paper
 /// "Jacobian determinant of normalizing flows", equation 15).
 ///
-/// Parameters `w` and `b` `[features, m]` stand beside the net, the features being those that are
-/// transformed. `w` starts at 0, and the net's rows for `s` start at random, or nothing would ever
+/// Parameters `w` and `b` `[features, m]` stand beside the net, not under `net.`, the features being
+/// those that are transformed (on a checkerboard all channels). `w` starts at 0, and the net's rows for `s` start at random, or nothing would ever
 /// move. The m hats start a little apart around the same mean: alike, they would stay alike.
 #[derive(Clone, Debug)]
 pub struct MexicanHat<N> {
@@ -21,8 +21,9 @@ pub struct MexicanHat<N> {
 
 impl<N> MexicanHat<N> {
     /// `hats` of them on what `net(builder, inputs, outputs, last_layer)` writes, starting at a
-    /// factor of 1/beta: with an activation of slope beta behind it, a block starts volume-preserving
-    /// (equation 18).
+    /// factor of 1/beta. An activation of slope beta behind two such couplings that together transform
+    /// every feature, as those of [`DualCoupling`](crate::blocks::DualCoupling) do, starts
+    /// volume-preserving with them (equation 18).
     ///
     /// # Errors
     /// [`FlowError::Option`] for no hats, or a beta outside (1/e, 1]: 1/beta must be below the

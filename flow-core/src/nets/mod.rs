@@ -46,8 +46,9 @@ pub struct LastLayer<'a> {
 /// What a net may have beside its layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NetOptions {
-    /// Starts the last layer as the block asks for, mostly at zero, so that the block starts near
-    /// the identity; otherwise at random like the others.
+    /// Starts the last layer as the block asks for, so that the block starts near the identity: with
+    /// weights of zero and biases of the block's, but for outputs that the block wants random.
+    /// Otherwise it starts at random like the others.
     pub zero_init: bool,
     /// A Lipschitz constant that the whole net keeps at every weight: where the product P of the
     /// certified norms of its weights and of its activations' constants is more, the weights of the
@@ -56,7 +57,9 @@ pub struct NetOptions {
     /// 1 + L²·‖a‖·‖b‖, and n is 2.
     pub lipschitz: Option<f64>,
     /// Trains direction and length of each row of a weight apart: `W = g·v/‖v‖` with `weight_g`
-    /// and `weight_v` (Salimans and Kingma 2016, "Weight normalization").
+    /// `[out]` and `weight_v`, of the weight's shape (Salimans and Kingma 2016, "Weight
+    /// normalization"). v starts as the weight would at random, g at ‖v‖ or, of an output that starts
+    /// at zero, at 0.
     pub weight_norm: bool,
 }
 

@@ -20,7 +20,8 @@ mod slopes;
 ///
 /// This is nflows' `ResidualNet`, but for the start of the blocks, which is PyTorch's default here.
 /// Parameters stand under `net.`: `net.initial.weight`, `net.0.0.weight` and `net.0.1.weight` for the
-/// first block's layers, `net.final.weight`, and so the biases.
+/// first block's layers, `net.final.weight`, and so the biases, of shapes and starts as in
+/// [`FeedForward`](super::FeedForward).
 ///
 /// With attention each block's branch is gated before it is added: channel by channel, by what two
 /// more linear layers, `net.0.attention.0` from h to max(1, ⌊h/4⌋) numbers and `net.0.attention.1`

@@ -15,6 +15,11 @@ use crate::{FlowError, Noise, Result, Scalar};
 /// assert_eq!(batch.len(), 2);
 /// # Ok::<(), FlowError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` gives no batches of `{E}`, which the flow computes with",
+    label = "neither `Rows<{E}>` nor an iterator of such",
+    note = "`Rows` and flow have numbers of one type: `table.to_rows::<f32>()`, `Name::<f32>::build(…)`"
+)]
 pub trait Batches<E: Scalar> {
     /// Writes the batch at `place` over `batch`, whose memory can be used again; `false` where the
     /// epoch has no such batch.
@@ -108,6 +113,7 @@ impl<E: Scalar> Batches<E> for Rows<E> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Scalar, I> Batches<E> for I
 where
     I: Iterator,

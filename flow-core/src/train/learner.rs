@@ -53,7 +53,7 @@ pub(super) trait Learner<E: Scalar> {
 }
 
 /// An error where rows are not what the flow takes.
-pub(super) fn fits<A: Architecture<E>, E: Scalar>(rows: &Rows<E>) -> Result<()> {
+pub(crate) fn fits<A: Architecture<E>, E: Scalar>(rows: &Rows<E>) -> Result<()> {
     let (found, expected) = (rows.width(), A::Event::SHAPE.size());
     if found != expected {
         return Err(FlowError::Length { what: "a row of the data".into(), found, expected });

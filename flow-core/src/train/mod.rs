@@ -38,6 +38,7 @@ pub use divergence::OnDivergence;
 pub(crate) use evaluate::Running;
 pub use evaluate::{evaluate, Evaluation};
 pub use history::{Ending, Guarded, History, Record, RollBack};
+pub(crate) use learner::fits;
 pub use optimizer::{Adam, AdamW, Adamax, Optimizer, Sgd};
 pub use rows::{IntoRows, Rows};
 pub use schedule::Schedule;

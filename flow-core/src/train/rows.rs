@@ -86,6 +86,23 @@ impl<E: Scalar> Rows<E> {
         Ok(self)
     }
 
+    /// The same rows, each given a row of `context`, or all of them its only one.
+    ///
+    /// ```
+    /// use flow_core::prelude::*;
+    /// let parameters = Rows::from_rows([[0.5, 1.0], [2.0, -1.0]])?;
+    /// let observations = Rows::from_rows([[3.0], [4.0]])?;
+    /// let data = parameters.given_rows(&observations)?;
+    /// assert_eq!((data.context_width(), data.context_values()), (1, &[3.0, 4.0][..]));
+    /// # Ok::<(), FlowError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`given`](Self::given). A context of the context is not looked at.
+    pub fn given_rows(self, context: &Self) -> Result<Self> {
+        self.given(context.x.clone(), context.width)
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.x.len() / self.width.max(1)
@@ -227,8 +244,8 @@ fn whole<E: Scalar>(what: &str, numbers: &[E], width: usize) -> Result<()> {
     }
     check(numbers, what, width)?;
     if !numbers.len().is_multiple_of(width) {
-        let (what, found) = (format!("the {what}"), numbers.len());
-        return Err(FlowError::Length { what, found, expected: found.next_multiple_of(width) });
+        let what = format!("the last row of the {what}");
+        return Err(FlowError::Length { what, found: numbers.len() % width, expected: width });
     }
     Ok(())
 }
@@ -246,7 +263,10 @@ mod tests {
         let empty = Rows::<f32>::new(vec![], 2).unwrap_err();
         assert_eq!(empty, FlowError::EmptyBatch { what: "data".into() });
         let cut = Rows::new(vec![1.0_f32; 5], 2).unwrap_err();
-        assert_eq!(cut, FlowError::Length { what: "the data".into(), found: 5, expected: 6 });
+        assert_eq!(
+            cut,
+            FlowError::Length { what: "the last row of the data".into(), found: 1, expected: 2 }
+        );
         let ragged = Rows::from_rows([vec![1.0, 2.0], vec![1.0]]).unwrap_err();
         let what = "row 1 of the data".to_string();
         assert_eq!(ragged, FlowError::Length { what, found: 1, expected: 2 });

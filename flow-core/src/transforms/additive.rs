@@ -2,7 +2,7 @@ use super::{Bent, Transform};
 use crate::lipschitz::Interval;
 use crate::{LogDet, Scalar};
 
-/// `z = x + t`, with the parameter (t).
+/// `z = x + t`, with the parameter (t) and the log-slope 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Additive;
 

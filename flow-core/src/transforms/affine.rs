@@ -23,12 +23,13 @@ pub enum Scale {
         low: f64,
         /// The largest factor, above `low`.
         high: f64,
-        /// Added to `s`: 2 in the published Glow, so that a net of zeros starts near `high`.
+        /// Added to `s`: 2 in the published Glow, so that a net of zeros starts near `high`, at
+        /// `low + 0.8808·(high − low)`.
         shift: f64,
     },
 }
 
-/// `z = x·g(s) + t`, with the parameters (s, t).
+/// `z = x·g(s) + t`, with the parameters (s, t) and the log-slope `ln g(s)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     scale: Scale,

@@ -11,9 +11,17 @@ const LEAST: f64 = 1e-3;
 /// A monotone rational-quadratic spline on [−bound, bound] and the identity outside (Durkan et al.
 /// 2019, "Neural Spline Flows", eq. 4 to 8).
 ///
-/// With `K` bins the parameters are `K` widths, `K` heights and `K − 1` inner slopes. Widths are
-/// `2·bound·(1e-3 + (1 − K·1e-3)·softmax)`, heights likewise, slopes `1e-3 + softplus`, and 1 at
-/// both ends.
+/// With `K` bins the parameters are `K` widths, `K` heights and `K − 1` inner slopes, in this order.
+/// Widths are `2·bound·(1e-3 + (1 − K·1e-3)·softmax)`, heights likewise, and the knots (x₀, z₀), …,
+/// (x_K, z_K) follow from (−bound, −bound) on. The slopes δ at inner knots are `1e-3 + softplus`, at
+/// both ends 1. In bin k, of width w, height h and ratio `r = h/w`, with `ξ = (x − xₖ)/w`,
+///
+/// ```text
+/// z     = zₖ + h·(r·ξ² + δₖ·ξ(1 − ξ)) / (r + (δₖ + δₖ₊₁ − 2r)·ξ(1 − ξ))
+/// ∂z/∂x = r²·(δₖ₊₁·ξ² + 2r·ξ(1 − ξ) + δₖ·(1 − ξ)²) / (r + (δₖ + δₖ₊₁ − 2r)·ξ(1 − ξ))²
+/// ```
+///
+/// It starts as the identity: widths and heights from 0, slopes from `ln(e^(1 − 1e-3) − 1)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spline {
     bins: usize,

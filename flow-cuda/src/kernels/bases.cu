@@ -1,13 +1,13 @@
 // Distributions of latents other than the normal one. See bases.rs.
 
-// out[row] = −∞ where a number lies outside of [0, 1].
+// out[row] = −∞ where a number lies outside of [0, 1], NaN where it is none.
 extern "C" __global__ void uniform_log_prob(Arguments a) {
     int width = a.size[1];
     unsigned row = THREAD;
     if (row >= (unsigned)a.size[0]) return;
     const float* z = a.at[1] + row * width;
     for (int i = 0; i < width; i++) {
-        if (!(z[i] >= 0.0f && z[i] <= 1.0f)) a.at[0][row] = logf(0.0f);
+        if (!(z[i] >= 0.0f && z[i] <= 1.0f)) a.at[0][row] += z[i] != z[i] ? z[i] : logf(0.0f);
     }
 }
 
@@ -47,7 +47,11 @@ extern "C" __global__ void mixture_joint(Arguments a) {
 __device__ __forceinline__ float log_sum_exp(const float* v, int count) {
     float most = v[0], sum = 0.0f;
     for (int k = 1; k < count; k++) most = fmaxf(most, v[k]);
-    if (most == logf(0.0f)) return most;
+    if (most == logf(0.0f)) {
+        // The same, or what fmaxf passes over: NaN.
+        for (int k = 0; k < count; k++) sum += v[k];
+        return sum;
+    }
     for (int k = 0; k < count; k++) sum += expf(v[k] - most);
     return most + logf(sum);
 }

@@ -3,7 +3,7 @@
 use crate::architecture::{Architecture, Block, Keep, Shape, Step, StepKind};
 use crate::catalog::Id;
 use crate::dim::Dim;
-use crate::report::{Place, Report};
+use crate::report::Report;
 
 /// Element moves that the simulation may spend; beyond it stays silent.
 const WORK: u64 = 4_000_000;
@@ -21,11 +21,17 @@ pub(super) fn coverage(flow: &Architecture, report: &Report) {
         _ => None,
     };
     let Some(untouched) = untouched else { return };
-    let Some(place) = last_coupling(&flow.steps) else { return };
+    let Some(last) = last_coupling(&flow.steps) else { return };
+    let told = last.arguments.get("keep").map(|keep| keep.place);
+    let help = if told.is_none() && permuted(&flow.steps) {
+        "couplings without `keep` take turns, which `permute` undoes: write `keep = first` in each, or leave `permute` out"
+    } else {
+        "let `keep` alternate, or put `permute(reverse);` or `linear(lu);` between the couplings"
+    };
     report.error(
-        place,
+        told.unwrap_or(last.place),
         format!("{} never transformed: every coupling keeps {}", untouched.name, untouched.it),
-        "let `keep` alternate, or put `permute(reverse);` or `linear(lu);` between the couplings",
+        help,
     );
 }
 
@@ -260,15 +266,20 @@ impl Elements {
     }
 }
 
-/// Where one would write something else: the last coupling's `keep`, or the coupling.
-fn last_coupling(steps: &[Step]) -> Option<Place> {
+fn last_coupling(steps: &[Step]) -> Option<&Block> {
     steps.iter().rev().find_map(|step| match &step.kind {
-        StepKind::Block(block) => {
-            block.keep?;
-            Some(block.arguments.get("keep").map_or(block.place, |given| given.place))
-        }
+        StepKind::Block(block) => block.keep.map(|_| block.as_ref()),
         StepKind::Repeat { body, .. } => last_coupling(body),
         StepKind::Unrolled(iterations) => last_coupling(iterations.last()?),
         _ => None,
+    })
+}
+
+fn permuted(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match &step.kind {
+        StepKind::Block(block) => matches!(block.row.id, Id::Permute),
+        StepKind::Repeat { body, .. } => permuted(body),
+        StepKind::Unrolled(iterations) => iterations.iter().any(|body| permuted(body)),
+        _ => false,
     })
 }

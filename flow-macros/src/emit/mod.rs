@@ -9,6 +9,7 @@ mod dynamics;
 mod facts;
 mod levels;
 mod nets;
+mod unasked;
 mod wrapper;
 
 use proc_macro2::{Span, TokenStream};

@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
+use super::unasked::unasked;
 use super::{free, Scope};
 use crate::architecture::Context;
 
@@ -86,7 +87,7 @@ pub(crate) fn wrapper(scope: &Scope<'_>, blocks: &TokenStream, docs: &str) -> To
 /// An unconditional flow can do itself what the view of a conditional one can.
 fn passes(scope: &Scope<'_>, blocks: &TokenStream) -> TokenStream {
     if !matches!(scope.header.context, Context::None) {
-        return TokenStream::new();
+        return unasked(scope, blocks);
     }
     let Scope { header, krate, parameters, arguments, site, e, .. } = scope;
     let (name, everywhere) = (&header.name, scope.everywhere());

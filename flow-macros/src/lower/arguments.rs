@@ -40,6 +40,8 @@ impl Context<'_> {
         let (Some(()), Some(())) = (named, positional) else { return None };
         let mut complete = true;
         let mut resolved = Vec::new();
+        let scale = rows.iter().position(|row| row.name == "scale").and_then(|at| values[at]);
+        let scale = scale.map(|value| value.place);
         for (row, value) in rows.iter().zip(values) {
             match self.one(call, row, value) {
                 Ok(Some(given)) => resolved.push((row, given)),
@@ -48,7 +50,7 @@ impl Context<'_> {
             }
         }
         let arguments = Arguments(resolved);
-        (complete && self.agree(call, &arguments)).then_some(arguments)
+        (complete && self.agree(call, &arguments, scale)).then_some(arguments)
     }
 
     fn named<'v>(
@@ -302,9 +304,12 @@ impl Context<'_> {
         Some(Net { kind: NetKind::BuiltIn { row: net, arguments }, place: (&call.name).into() })
     }
 
-    /// What two arguments must satisfy together.
-    fn agree(&self, call: &Call<'_>, arguments: &Arguments) -> bool {
+    /// What two arguments must satisfy together; `scale` is where one is written.
+    fn agree(&self, call: &Call<'_>, arguments: &Arguments, scale: Option<Place>) -> bool {
         match call.name {
+            "masked_autoregressive" | "inverse_autoregressive" => {
+                self.scales_what_it_can(arguments, scale)
+            }
             "sigmoid" if arguments.get("low").is_some() => {
                 let (low, high) = (arguments.real("low"), arguments.real("high"));
                 let place = arguments.get("low").map_or(call.place, |given| given.place);
@@ -314,6 +319,16 @@ impl Context<'_> {
             "spline" | "spline_coupling" => self.room_for_bins(arguments),
             _ => true,
         }
+    }
+
+    /// A scale is one of affine maps.
+    fn scales_what_it_can(&self, arguments: &Arguments, scale: Option<Place>) -> bool {
+        let transform = arguments.choice("transform").name;
+        let Some(place) = scale.filter(|_| transform != "affine") else { return true };
+        let message = format!("`scale` beside `{transform}`");
+        let help = "leave it out: a spline scales by its slopes; `affine` takes a `scale`";
+        self.report.error(place, message, help);
+        false
     }
 
     /// A spline's slope at the start is one of those it can have.

@@ -321,3 +321,17 @@ fn nets_and_where_they_stand() {
         ],
     );
 }
+
+#[test]
+fn scales_of_splines() {
+    case(
+        "struct A: Vector<4> { masked_autoregressive(spline, scale = «tanh(1.0)», net = made([8], relu)); }",
+        "`scale` beside `spline`",
+        "leave it out: a spline scales by its slopes; `affine` takes a `scale`",
+    );
+    case(
+        "struct A: Vector<4> { inverse_autoregressive(spline(bins = 4), scale = «exp», net = made([8], relu)); }",
+        "`scale` beside `spline`",
+        "leave it out: a spline scales by its slopes; `affine` takes a `scale`",
+    );
+}

@@ -42,6 +42,20 @@ fn features_that_every_coupling_keeps() {
 }
 
 #[test]
+fn turns_that_a_permutation_takes_back() {
+    let help = "couplings without `keep` take turns, which `permute` undoes: write `keep = first` in each, or leave `permute` out";
+    for text in [
+        "struct A: Vector<4> { affine_coupling(NET); permute(reverse); «affine_coupling»(NET); }",
+        "struct A: Vector<4> { repeat 3 { affine_coupling(NET); permute(reverse); «affine_coupling»(NET); permute(reverse); } }",
+    ] {
+        let message = "features 0 and 1 are never transformed: every coupling keeps them";
+        case(&text.replace("NET", "net = mlp([8], relu)"), message, help);
+    }
+    // As the help says.
+    covered("struct A: Vector<4> { affine_coupling(keep = first, NET); permute(reverse); affine_coupling(keep = first, NET); }");
+}
+
+#[test]
 fn flows_that_transform_everything() {
     covered("struct A: Vector<4> { affine_coupling(NET); affine_coupling(NET); }");
     covered("struct A: Vector<4> { affine_coupling(keep = even, NET); affine_coupling(keep = odd, NET); }");

@@ -9,6 +9,7 @@ mod coverage;
 mod emission;
 mod grammar;
 mod mutation;
+mod reference;
 mod shapes;
 mod slips;
 

@@ -248,3 +248,33 @@ fn bounds_tend_to_singular_values() {
         assert!(last < 1.01, "{last} times what was seen");
     }
 }
+
+/// Also of blocks whose bound holds for all weights that are numbers.
+#[test]
+fn nothing_is_certified_of_weights_that_are_not_finite() {
+    flow! {
+        struct Poisoned: Vector<2> {
+            actnorm;
+            linear(orthogonal);
+            residual(lipschitz = 0.5, net = mlp([3], tanh));
+            spline_activation(bins = 2);
+        }
+    }
+    let mut flow = Poisoned::<f32>::build(&Cpu::default(), 0).expect("a flow");
+    flow.set("0.initialized", &[1.0]).expect("a flag");
+    let all: Vec<_> = flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
+    for (name, values) in all {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut poisoned = values.clone();
+            *poisoned.last_mut().expect("a number") = bad;
+            // Blocks may refuse it before.
+            let Ok(()) = flow.set(&name, &poisoned) else { continue };
+            for region in [Region::everything(), Region::cube(-1.0, 1.0)] {
+                let error = flow.bilipschitz(&region).expect_err("no bounds").to_string();
+                assert!(error.contains(&name) && error.contains("finite number"), "{error}");
+            }
+        }
+        flow.set(&name, &values).expect("what it was");
+    }
+    assert!(flow.bilipschitz(&Region::everything()).is_ok());
+}

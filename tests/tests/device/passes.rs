@@ -358,3 +358,37 @@ fn what_cannot_be_done_is_said() {
     let error = training.loss().unwrap_err().to_string();
     assert!(error.contains("at step 1"), "{error}");
 }
+
+/// The weights on the device count, not those of the flow that was brought there.
+#[test]
+fn a_weight_that_became_singular_is_an_error_of_the_inverse() {
+    flow! {
+        struct Dense: Vector<2> { linear(dense); }
+    }
+    let Some(device) = gpu() else { return };
+    let cpu = Cpu::default();
+    let of = |weight: [f32; 4]| {
+        let mut flow = Dense::<f32>::build(&cpu, 0).unwrap();
+        flow.set("0.weight", &weight).unwrap();
+        flow
+    };
+    let (whole, singular) = (of([2.0, 0.0, 0.0, 4.0]), of([1.0, 2.0, 2.0, 4.0]));
+    let refused = |on_device: &OnDevice<_, _>| {
+        let (x, _) = on_device.map_rows(false, &[1.0, 1.0], &[]).unwrap();
+        assert!(x.iter().all(|v| v.is_finite()), "forward needs no inverse: {x:?}");
+        let there = on_device.map_rows(true, &[1.0, 1.0], &[]).map(|(x, _)| x);
+        there.map_err(|error| error.to_string())
+    };
+    let mut on_device = whole.on(device).unwrap();
+    assert_eq!(refused(&on_device), Ok(vec![0.5, 0.25]));
+    on_device.set_weights(&singular).unwrap();
+    for _ in 0..2 {
+        let error = refused(&on_device).unwrap_err();
+        assert!(error.contains("singular to working precision"), "{error}");
+        assert!(error.contains("`linear(lu)`"), "{error}");
+        let error = on_device.sample(3, &mut Noise::seed(0)).map(drop).unwrap_err().to_string();
+        assert!(error.contains("singular"), "{error}");
+    }
+    on_device.set_weights(&whole).unwrap();
+    assert_eq!(refused(&on_device), Ok(vec![0.5, 0.25]));
+}

@@ -44,5 +44,10 @@ laws! {
         }
     }
     multiscale_odd: { Vector<9> { multiscale 3 (keep = 2/3) { linear(svd); actnorm; } } }
+    // Bounds below 1 of levels that part of the row does not see.
+    multiscale_shrinking: {
+        Vector<8> { scale(0.75); multiscale 3 { scale(0.5); linear(orthogonal); } scale(0.5); }
+    }
+    multiscale_stretching: { Vector<8> { multiscale 3 { scale(4.0); linear(orthogonal); } } }
     isometry: { Vector<5> { permute(roll(2)); linear(orthogonal); permute(reverse); } }
 }

@@ -14,7 +14,7 @@
 //! emulated GPU, against the CPU: see [`device`].
 
 use flow_core::prelude::*;
-use flow_core::{Facts, LogDet};
+use flow_core::{Facts, Item, LogDet};
 use flow_tests::numeric::{self, Matrix};
 use flow_tests::weights::drawn;
 use flow_tests::{Direction, Slopes, Subject};
@@ -177,12 +177,29 @@ fn each_batch<D: Subject<f64>>(
     }
 }
 
-/// The compiler's facts of each item against the blocks' own.
-fn facts_agree<D: Subject<f64>>(subject: &D) {
-    let items = subject.flow().items();
-    let derived = items
+/// What items are together. Those on a part of the row, which come of levels, are beside the rest, that
+/// stays as it is.
+fn facts_of(items: &[Item]) -> Facts {
+    let Some(first) = items.first() else { return Facts::ISOMETRY };
+    let whole = |item: &Item| item.input.size() >= first.input.size();
+    let here = items.iter().position(|item| !whole(item)).unwrap_or(items.len());
+    let (before, after) = items.split_at(here);
+    let inner = after.iter().position(whole).unwrap_or(after.len());
+    let (part, after) = after.split_at(inner);
+    let mut facts = before
         .iter()
         .fold(Facts::ISOMETRY, |facts, item| facts.then(item.facts.repeated(item.count)));
+    if !part.is_empty() {
+        let part = facts_of(part);
+        let (forward, inverse) = (part.forward.max(1.0), part.inverse.max(1.0));
+        facts = facts.then(Facts { forward, inverse, ..part });
+    }
+    facts.then(facts_of(after))
+}
+
+/// The compiler's facts of each item against the blocks' own.
+fn facts_agree<D: Subject<f64>>(subject: &D) {
+    let derived = facts_of(subject.flow().items());
     let own = subject.flow().facts();
     assert_eq!(derived.analytic_inverse, own.analytic_inverse, "analytic inverse");
     assert_eq!(derived.log_det, own.log_det, "log-determinant");

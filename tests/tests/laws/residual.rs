@@ -56,6 +56,17 @@ laws! {
 }
 
 /// Radii of whole flows: they hold, and are infinite or 0 where they must be.
+/// Weights far from those that a flow starts with.
+fn shake<A: flow_core::Architecture<f64>>(flow: &mut Flow<A, f64>) {
+    let names: Vec<_> = flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
+    let noise = Noise::seed(1);
+    for (name, mut values) in names {
+        let jitter = noise.named(&name);
+        values.iter_mut().enumerate().for_each(|(i, v)| *v += 0.7 * jitter.normal(i as u64));
+        flow.set(&name, &values).unwrap();
+    }
+}
+
 #[test]
 fn radii_are_certified_through_a_flow() {
     use dfdx::prelude::{AsArray, Cpu, TensorFrom};
@@ -66,18 +77,17 @@ fn radii_are_certified_through_a_flow() {
             linear(orthogonal);
             residual(lipschitz = 0.5, net = mlp([6], tanh, zero_init = false), tolerance = 1e-4);
         }
+        /// The second level divides half of a row, and what that is off.
+        struct Levels: Vector<4> {
+            multiscale 2 { scale(64.0); }
+            residual(lipschitz = 0.8, net = mlp([6], tanh, zero_init = false), tolerance = 1e-3);
+        }
         struct Unbounded: Vector<2> { linear(lu); residual(lipschitz = 0.5, net = mlp([6], tanh)); }
         struct Closed: Vector<2> { linear(lu); affine_coupling(net = mlp([6], tanh)); actnorm; }
     }
     let cpu = Cpu::default();
     let mut flow = Coarse::<f64>::build(&cpu, 1).unwrap();
-    let names: Vec<_> = flow.parameters().map(|p| (p.name.to_owned(), p.values.to_vec())).collect();
-    let noise = Noise::seed(1);
-    for (name, mut values) in names {
-        let jitter = noise.named(&name);
-        values.iter_mut().enumerate().for_each(|(i, v)| *v += 0.7 * jitter.normal(i as u64));
-        flow.set(&name, &values).unwrap();
-    }
+    shake(&mut flow);
     let x = [[0.3, -1.7], [0.0, 0.0], [40.0, 3.0]];
     let (z, _) = flow.forward(cpu.tensor(x)).unwrap();
     let (back, log_det, radius) = flow.inverse_with_radius(z.clone()).unwrap();
@@ -94,6 +104,17 @@ fn radii_are_certified_through_a_flow() {
         some |= error > 1e-6;
     }
     assert!(some, "the tolerance does not show");
+
+    let mut levels = Levels::<f64>::build(&cpu, 1).unwrap();
+    shake(&mut levels);
+    // Small enough that the net is not saturated behind the levels.
+    let x: [[f64; 4]; 2] = [[3e-4, -2e-4, 1e-4, 3e-4], [-1e-4, 2e-4, -2e-4, 1e-4]];
+    let (z, _) = levels.forward(cpu.tensor(x)).unwrap();
+    let (back, _, radius) = levels.inverse_with_radius(z).unwrap();
+    for ((x, back), radius) in x.iter().zip(back.array()).zip(radius.array()) {
+        let error = x.iter().zip(back).map(|(x, b)| (x - b).powi(2)).sum::<f64>().sqrt();
+        assert!(0.0 < error && error <= radius, "off by {error}, not {radius}");
+    }
 
     let unbounded = Unbounded::<f64>::build(&cpu, 1).unwrap();
     let (_, _, radius) = unbounded.inverse_with_radius(cpu.tensor([[0.5, 1.0]])).unwrap();

@@ -107,6 +107,9 @@ impl Lines<'_> {
     }
 }
 
+/// What tables write where nothing was measured, beside nothing and NaN.
+const MISSING: [&str; 6] = ["na", "n/a", "null", "none", "-", "?"];
+
 /// A finite number, or what stands there instead.
 fn number(cell: &str) -> Result<f64, String> {
     const WANTED: &str = "expected a finite number";
@@ -122,7 +125,13 @@ fn number(cell: &str) -> Result<f64, String> {
         Err(_) if cell.replacen(',', ".", 1).parse::<f64>().is_ok() => {
             Err(format!("`{cell}`, {WANTED}\nhelp: write decimals with a point"))
         }
-        Err(_) => Err(format!("`{cell}`, {WANTED}")),
+        Err(_) if MISSING.iter().any(|word| cell.eq_ignore_ascii_case(word)) => {
+            Err(format!("`{cell}`, {WANTED}\nhelp: remove or impute rows with missing cells first"))
+        }
+        Err(_) if cell.split_ascii_whitespace().count() > 1 => {
+            Err(format!("`{cell}`, {WANTED}\nhelp: divide cells by commas, semicolons or tabs"))
+        }
+        Err(_) => Err(format!("`{cell}`, {WANTED}\nhelp: leave the column out, or write numbers")),
     }
 }
 
@@ -243,14 +252,16 @@ mod tests {
         for (text, line, want) in [
             ("a,b\n1,2\n3\n", 3, "1 cells, expected 2"),
             ("a,b\n1,2,3\n", 2, "3 cells, expected 2"),
-            ("a,b\r\n1,2\r\n\r\n\r\n3,x\r\n", 5, "column `b` holds `x`, expected a finite number"),
-            ("a,b\n1,2\n\n3,x", 4, "column `b` holds `x`, expected a finite number"),
+            ("a,b\r\n1,2\r\n\r\n\r\n3,x\r\n", 5, "column `b` holds `x`, expected a finite number\nhelp: leave the column out, or write numbers"),
+            ("a,b\n1,2\n\n3,x", 4, "column `b` holds `x`, expected a finite number\nhelp: leave the column out, or write numbers"),
             ("1,2\n3,NaN\n", 2, "column `1` holds NaN, expected a finite number\nhelp: remove or impute such rows first"),
             ("a\n-inf\n", 2, "column `a` holds -inf, expected a finite number\nhelp: remove or impute such rows first"),
             ("a,b\n1,\n", 2, "column `b` holds nothing, expected a finite number\nhelp: remove or impute rows with missing cells first"),
             ("a,b\n1e999,1\n", 2, "column `a` holds 1e999, beyond the range of f64"),
             ("a;b\n1,5;2\n", 2, "column `a` holds `1,5`, expected a finite number\nhelp: write decimals with a point"),
-            ("a,\"b\nb\"\n1,?\n", 3, "column `b\nb` holds `?`, expected a finite number"),
+            ("a b\n1 2\n", 2, "column `a b` holds `1 2`, expected a finite number\nhelp: divide cells by commas, semicolons or tabs"),
+            ("a,b\n1,NA\n", 2, "column `b` holds `NA`, expected a finite number\nhelp: remove or impute rows with missing cells first"),
+            ("a,\"b\nb\"\n1,?\n", 3, "column `b\nb` holds `?`, expected a finite number\nhelp: remove or impute rows with missing cells first"),
         ] {
             let path = "t.csv".into();
             let want = FlowError::Table { path, line, reason: want.into() };

@@ -3,10 +3,11 @@
 mod csv;
 mod gzip;
 mod npy;
+mod rows;
 
 use std::path::Path;
 
-use crate::{FlowError, Noise, Result, Rows, Scalar};
+use crate::{FlowError, Noise, Result};
 
 /// Rows of numbers under named columns.
 ///
@@ -80,14 +81,6 @@ impl Table {
     /// All numbers, row after row, to change.
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.values
-    }
-
-    /// The rows in the type of a flow, as its trainer takes them.
-    ///
-    /// # Errors
-    /// Those of [`Rows::new`]: no rows, or numbers beyond the range of the type.
-    pub fn to_rows<E: Scalar>(&self) -> Result<Rows<E>> {
-        Rows::new(self.values.iter().map(|&value| E::of(value)).collect(), self.width())
     }
 
     /// The same rows in a random order, the same one for equal seeds.

@@ -41,7 +41,8 @@ const BAND: usize = 128;
 /// hidden unit `j` then has degree `j mod d`.
 ///
 /// Parameters stand under `net.`, from `net.0.weight` \[out, in\] and `net.0.bias` \[out\] on. What
-/// stands in a weight under its mask is never read, and its gradient is 0.
+/// stands in a weight under its mask is never read, and its gradient is 0. They start as in
+/// [`FeedForward`](super::FeedForward), by the number of inputs whether masked or not.
 #[derive(Clone, Debug)]
 pub struct Made {
     features: usize,
