@@ -50,8 +50,8 @@ pub use engine::{
 pub use error::{FlowError, Result};
 pub use event::{Context, Event, Image, Shape, Unconditional, Vector};
 pub use flow::{Flow, Named};
-/// What each block, net, scale and base computes, how its parameters are called and how they start, is
-/// in the [`reference`](mod@reference).
+/// The language of flows, all of whose names the [`reference`](mod@reference) explains: what each block,
+/// net, scale and base computes, how its parameters are called and how they start.
 ///
 pub use flow_macros::flow;
 pub use levels::{Levels, MultiScale};
