@@ -31,6 +31,7 @@ mod flow;
 mod levels;
 mod module;
 mod noise;
+mod normalizing_flow;
 mod pattern;
 mod room;
 mod scalar;
@@ -44,7 +45,7 @@ pub use backend::Backend;
 pub use block::{Block, Component, Facts, Item, LogDet, Site};
 pub use dfdx::prelude::Cpu;
 pub use engine::{
-    Buffer, BufferKind, Buffers, Builder, Derived, Entry, JoinTape, Layout, Parameter, Pass, Role,
+    Buffer, BufferKind, Builder, Derived, Entry, JoinTape, Layout, Parameter, Pass, Role, Scratch,
     Setup, Start, State, Values, Workspace,
 };
 pub use error::{FlowError, Result};
@@ -57,6 +58,7 @@ pub use flow_macros::flow;
 pub use levels::{Levels, MultiScale};
 pub use memory::{Guard, GuardReport, Memory};
 pub use noise::Noise;
+pub use normalizing_flow::{Data, Joined, Latents, NormalizingFlow, Numbers};
 pub use scalar::Scalar;
 pub use train::{evaluate, Rows, Trainer};
-pub use view::{Data, Joined, Latents, NormalizingFlow, Numbers, View};
+pub use view::View;

@@ -42,7 +42,7 @@ pub use decorrelate::decorrelate;
 pub use examination::{report, Examination};
 pub use inputs::Inputs;
 pub use maps::{PlaneMap, Quantity};
-pub use observed::{observed, Amplification, Observed};
+pub use observed::{observed, Observed, SingularValue};
 pub use report::{Certified, Conditioning, Method, Reconstruction, Report};
 pub use spread::{Finite, Spread, LEVELS};
 pub use stages::{stages, Stage};
