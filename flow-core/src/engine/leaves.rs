@@ -1,6 +1,5 @@
 //! How a pass runs the blocks of a flow, and what it keeps of each for its product.
 
-use super::pass::Watch;
 use super::Pass;
 use crate::{Block, Memory, Result, Scalar};
 
@@ -132,8 +131,8 @@ impl<E: Scalar> Pass<'_, E> {
     }
 
     fn look(&mut self, x: &[E], log_det: &[E]) {
-        if self.watch == Watch::On && !x.iter().chain(log_det).all(|v| v.is_finite()) {
-            self.watch = Watch::Found(self.leaf);
+        if let Some(observer) = self.observer {
+            observer(self.leaf, x, log_det);
         }
     }
 }

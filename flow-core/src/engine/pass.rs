@@ -33,21 +33,17 @@ pub struct Pass<'a, E: Scalar> {
     part: usize,
     /// How far each row may be off, where a caller asked; otherwise empty.
     pub(super) radius: &'a mut [f64],
+    /// Who is shown what each leaf leaves.
+    pub(super) observer: Option<&'a Observer<'a, E>>,
     /// Whether blocks change a part of each row, beside numbers that stay as they are.
     pub(super) beside: bool,
-    pub(super) watch: Watch,
     /// Where leaves are recorded instead of run.
     #[cfg(feature = "cuda")]
     pub(super) lowering: Option<&'a mut crate::cuda::Lowering<E>>,
 }
 
-/// Looks for the first block whose output is not finite.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Watch {
-    Off,
-    On,
-    Found(usize),
-}
+/// Is shown each leaf's number, its output, and the rows' log-determinants up to there.
+pub(crate) type Observer<'o, E> = dyn Fn(usize, &[E], &[E]) + 'o;
 
 impl<'a, E: Scalar> Pass<'a, E> {
     pub(crate) fn new(
@@ -73,8 +69,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
             first_row: 0,
             part: 0,
             radius: &mut [],
+            observer: None,
             beside: false,
-            watch: Watch::Off,
             #[cfg(feature = "cuda")]
             lowering: None,
         }
@@ -138,17 +134,10 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self
     }
 
-    pub(crate) fn watching(mut self) -> Self {
-        self.watch = Watch::On;
+    /// Shows what each leaf leaves.
+    pub(crate) fn observed(mut self, by: &'a Observer<'a, E>) -> Self {
+        self.observer = Some(by);
         self
-    }
-
-    /// The first leaf whose output was not finite.
-    pub(crate) fn first_non_finite(&self) -> Option<usize> {
-        match self.watch {
-            Watch::Found(leaf) => Some(leaf),
-            Watch::Off | Watch::On => None,
-        }
     }
 
     /// Whether a product will follow.
