@@ -205,7 +205,7 @@ fn a_table_becomes_rows_of_a_flow() {
 
     fs::write(&path, "a\n1e300\n").unwrap();
     let error = read_table(&path).unwrap().to_rows::<f32>().unwrap_err().to_string();
-    assert!(error.starts_with("row 0 of the data holds inf"), "{error}");
+    assert!(error.starts_with("column `a` of row 0 is 1e300, expected a number of f32"), "{error}");
 }
 
 #[test]
