@@ -9,7 +9,7 @@
 use dfdx::prelude::Cpu;
 use flow_core::lipschitz::{Bound, Bounds, Region};
 use flow_core::prelude::*;
-use flow_core::stability::{self, Amplification, Inputs};
+use flow_core::stability::{self, Inputs, SingularValue};
 use flow_core::{Architecture, Flow, Invertible, Unconditional};
 
 /// Half the sides of the boxes.
@@ -128,7 +128,7 @@ fn line(name: &str, depth: usize, place: &str, seen: stability::Observed, bounds
         by if by < 9.0 => format!("{:.4}", by.exp()),
         by => format!("10^{:.1}", by / std::f64::consts::LN_10),
     };
-    let part = |bound: Bound, product: Option<f64>, seen: Option<Amplification>| {
+    let part = |bound: Bound, product: Option<f64>, seen: Option<SingularValue>| {
         let seen = seen.map_or(f64::NAN, |seen| seen.lower_bound());
         let product = product.unwrap_or(f64::INFINITY);
         format!("{seen:.3} | {} | {}", ratio(bound.log, seen), ratio(product, seen))

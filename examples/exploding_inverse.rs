@@ -19,7 +19,7 @@ use std::time::Instant;
 use flow_core::lipschitz::Region;
 use flow_core::plot::{panels, Column, Heat, PanelRow, Window};
 use flow_core::prelude::*;
-use flow_core::stability::{self, Amplification, Inputs, PlaneMap};
+use flow_core::stability::{self, Inputs, PlaneMap, SingularValue};
 use flow_core::{Architecture, Cpu, Flow, Invertible, Unconditional};
 use flow_examples::{checkerboard, output_folder, Options, Result};
 
@@ -321,7 +321,7 @@ fn forget(checkpoint: &Path) -> Result {
 
 /// What was seen, which a Lipschitz constant cannot be below, and what is certified, by its natural
 /// logarithm.
-fn between(certified: f64, observed: Option<Amplification>) -> String {
+fn between(certified: f64, observed: Option<SingularValue>) -> String {
     let seen = match observed {
         Some(seen) => format!("≥ {} seen", power(seen.lower_bound().log10())),
         None => "nothing finite seen".into(),

@@ -85,7 +85,7 @@ fn train<const D: usize>(mut table: Table, options: &Options) -> Result {
     let data = table.to_rows()?;
 
     let mut flow = Tabular::<D, f32>::build(&Cpu::default(), seed)?;
-    flow.initialize(data.x::<Vector<D>>()?)?;
+    flow.initialize_on(&data)?;
     println!("{}\n", flow.summary());
     let batch = (data.len() / 20).clamp(16, 512);
     let history = Trainer::new(Adam::new(1e-3))
@@ -106,9 +106,9 @@ fn train<const D: usize>(mut table: Table, options: &Options) -> Result {
 
     let folder = output_folder("fit")?;
     let drawn = flow.sample(samples, &mut Noise::seed(seed).named("samples"))?;
-    let drawn = Rows::from_tensor(drawn)?.values().iter().map(|v| v.as_f64()).collect();
+    let drawn = Table::from_rows(columns, &Rows::from_tensor(drawn)?)?;
     let [to_samples, to_model] = ["samples.csv", "model.safetensors"].map(|f| folder.join(f));
-    write_table(&to_samples, &Table::new(columns, drawn)?)?;
+    write_table(&to_samples, &drawn)?;
     flow.save(&to_model)?;
     written(&to_samples, &to_model);
     Ok(())

@@ -145,16 +145,23 @@ impl Run {
         Ok(shown)
     }
 
-    /// Keeps some levels of the latents of images and draws the others anew: a line of images as
-    /// they are, with new fine levels, and with new coarse ones.
+    /// Keeps some levels of the latents of images and draws the others anew, as figure 5 of "Jacobian
+    /// determinant of normalizing flows" (Liao and He 2021): a line of images as they are, then with
+    /// the first two levels kept and with the first, then with the last two kept and with the last.
     fn resample(&self, flow: &Glow, x: &Rows<f32>) -> Result {
         let mut noise = Noise::seed(self.seed).named("levels");
         let (z, _) = flow.forward(x.x::<Image<3, 32, 32>>()?)?;
         let (fine, middle, coarse) = flow.levels(&z)?;
         let other = flow.temperature(0.7).sample(x.len(), &mut noise)?;
         let (new_fine, new_middle, new_coarse) = flow.levels(&flow.forward(other)?.0)?;
+        let first_kept = [
+            (fine.clone(), middle.clone(), new_coarse.clone()),
+            (fine, new_middle.clone(), new_coarse),
+        ];
+        let last_kept =
+            [(new_fine.clone(), middle, coarse.clone()), (new_fine, new_middle, coarse)];
         let mut lines = x.values().to_vec();
-        for parts in [(new_fine, new_middle, coarse), (fine, middle, new_coarse)] {
+        for parts in first_kept.into_iter().chain(last_kept) {
             let image = flow.inverse(flow.join_levels(parts)?)?.0;
             lines.extend_from_slice(Rows::from_tensor(image)?.values());
         }

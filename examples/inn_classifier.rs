@@ -264,7 +264,7 @@ impl Study {
             name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let path = self.folder.join(format!("{}.png", words.join("-")));
         let title = format!("{name}: largest condition number of a Jacobian");
-        curves(path, &title, ["step", "log10"], &drawn)?;
+        curves(path, &title, ["step", "log10 of the condition number"], &drawn)?;
         Ok(())
     }
 

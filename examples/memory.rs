@@ -118,17 +118,10 @@ fn trainer(memory: Memory, rows: usize) -> Trainer {
     Trainer::new(Adam::new(1e-4)).memory(memory).batch_size(rows).silent()
 }
 
-/// Points on every second square of a board of four by four.
+/// A checkerboard on [−2, 2]².
 fn checkerboard(rows: usize) -> Result<Rows<f32>> {
-    let noise = Noise::seed(1);
-    let point = |i: u64| {
-        let at = |k: u64| 4.0 * noise.uniform(2 * i + k) - 2.0;
-        let (x, y) = (at(0), at(1));
-        // The other half of the squares moves up by one.
-        let up = (x.floor() + y.floor()).rem_euclid(2.0);
-        [x as f32, if y + up >= 2.0 { y + up - 4.0 } else { y + up } as f32]
-    };
-    Ok(Rows::from_rows((0..rows as u64).map(point))?)
+    let board = flow_examples::checkerboard(rows, &Noise::seed(1))?;
+    Ok(Rows::new(board.values().iter().map(|v| v / 2.0).collect(), 2)?)
 }
 
 /// Times of training steps of 100 blocks, modes in turn.

@@ -114,7 +114,7 @@ fn main() -> Result {
             .iter()
             .map(|(name, found)| Curve::new(name, of(found).iter().map(|&(x, y)| (x, y.log10()))))
             .collect();
-        curves(folder.join(file), what, ["step", "log10"], &all)
+        curves(folder.join(file), what, ["step", &format!("log10 of the {what}")], &all)
     };
     draw("loss.png", "mean squared error of the regression", |found| &found.loss)?;
     draw("reconstruction.png", "largest error of a reconstructed point", |found| &found.error)?;

@@ -24,9 +24,13 @@ mod emulation {
             .collect();
         files.sort();
         let here = env::current_dir().expect("a current folder");
-        let mut source = String::from(
-            "#include \"emulation.h\"\n#include \"arguments.h\"\n#include \"activation.h\"\n#include \"strip.h\"\n#include \"tiles.h\"\n#include \"patches.h\"\n#include \"team.h\"\n#include \"rounding.h\"\n",
-        );
+        macro_rules! headers {
+            ($($name:literal,)*) => { [$($name),*] };
+        }
+        let mut source = String::from("#include \"emulation.h\"\n");
+        for header in include!("src/kernels/headers.in") {
+            writeln!(source, "#include \"{header}\"").expect("room for a line");
+        }
         let mut table = String::new();
         for file in &files {
             let text = fs::read_to_string(file).expect("a file of kernels");

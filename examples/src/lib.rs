@@ -1,5 +1,6 @@
 //! What the examples share: options on the command line, and where they write.
 
+pub mod symmetric;
 pub mod two_sample;
 
 use std::collections::BTreeMap;

@@ -42,6 +42,11 @@ use crate::{Result, Scalar, Shape};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no block of a flow",
+    label = "neither `Block` nor made of one",
+    note = "implement `flow_core::Block` on plain buffers, or `flow_core::blocks::TensorBlock` and name `OnTape<Self, E>` as the component's block"
+)]
 pub trait Block<E: Scalar>: Send + Sync + 'static {
     /// Whether this only calls other blocks, through [`Pass::forward`] and its kin. It may rearrange
     /// a row's numbers on the way, in a product as in the opposite of its pass. A product has

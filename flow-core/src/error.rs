@@ -51,7 +51,7 @@ pub enum FlowError {
     },
 
     /// A conditional flow that was asked without a context.
-    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context), rows.given(context, width) to train, or initialize_given(x, context)")]
+    #[error("{flow} is given a context of {expected} numbers a row, but none was passed\nhelp: flow.given(context), rows.given(context, width) to train, initialize_given or bilipschitz_given")]
     MissingContext {
         /// The flow.
         flow: String,

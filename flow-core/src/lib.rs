@@ -31,6 +31,7 @@ mod flow;
 mod levels;
 mod module;
 mod noise;
+mod normalizing_flow;
 mod pattern;
 mod room;
 mod scalar;
@@ -44,19 +45,20 @@ pub use backend::Backend;
 pub use block::{Block, Component, Facts, Item, LogDet, Site};
 pub use dfdx::prelude::Cpu;
 pub use engine::{
-    Buffer, BufferKind, Buffers, Builder, Derived, Entry, JoinTape, Layout, Parameter, Pass, Role,
+    Buffer, BufferKind, Builder, Derived, Entry, JoinTape, Layout, Parameter, Pass, Role, Scratch,
     Setup, Start, State, Values, Workspace,
 };
 pub use error::{FlowError, Result};
 pub use event::{Context, Event, Image, Shape, Unconditional, Vector};
 pub use flow::{Flow, Named};
-/// What each block, net, scale and base computes, how its parameters are called and how they start, is
-/// in the [`reference`](mod@reference).
+/// The language of flows, all of whose names the [`reference`](mod@reference) explains: what each block,
+/// net, scale and base computes, how its parameters are called and how they start.
 ///
 pub use flow_macros::flow;
 pub use levels::{Levels, MultiScale};
 pub use memory::{Guard, GuardReport, Memory};
 pub use noise::Noise;
+pub use normalizing_flow::{Data, Joined, Latents, NormalizingFlow, Numbers};
 pub use scalar::Scalar;
 pub use train::{evaluate, Rows, Trainer};
-pub use view::{Data, Joined, Latents, NormalizingFlow, Numbers, View};
+pub use view::View;

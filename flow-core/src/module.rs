@@ -15,7 +15,7 @@ use dfdx::prelude::{Gradients, HasErr, HasShape, Rank0, Shape as TensorShape, Te
 use dfdx::tensor::{CpuError, OwnedTape};
 use dfdx::tensor_ops::{Backward, SumTo, TryAdd, TryMul};
 
-use crate::engine::{BufferKind, Buffers, Builder, Parameter, Pass, Start, State, Values};
+use crate::engine::{Buffer, BufferKind, Builder, Parameter, Pass, Start, State, Values};
 use crate::{Result, Scalar};
 
 /// Mirrors that are kept: the weights in training, and those of one clone such as an average.
@@ -32,7 +32,7 @@ pub(crate) struct Mirrors<M, E: Scalar> {
 /// Where a tensor lies.
 enum Slot {
     Parameter(Parameter),
-    Buffer(Buffers),
+    Buffer(Buffer),
 }
 
 impl<M, E> Mirrors<M, E>

@@ -104,7 +104,7 @@ mod tests;
 /// | `residual(lipschitz, net, log_det = exact, tolerance = 1e-14)` | x + g(x); also `series(terms, trace = hutchinson)`, `roulette(p = 0.5, exact_terms = 2)` | both |
 /// | `ode(net, time = 1.0, solver = rk4(20), trace = exact)` | dx/dt = f(x, t); also `dopri5(tolerance)`, `hutchinson` | both |
 /// | `squeeze(factor)`, `unsqueeze(factor)`, `haar`, `flatten` | pixels to channels and back, wavelets, to a vector | images |
-/// | `spline_activation(bins = 16, slopes = (0.0, 1.0), beta = 1.0)` | a learned spline for each feature, at first of slope `beta` | both |
+/// | `spline_activation(bins = 16, slopes = (0.0, 1.0), beta)` | a learned spline for each feature, at first of slope `beta`, or of one near 1 | both |
 /// | `tanh`, `sigmoid`, `logit(alpha = 0.0)`, `normal_cdf`, `leaky_relu(slope = 0.01)`, `softplus`, `scale(factor)` | element by element | both |
 /// | `planar`, `radial`, `sylvester(rank)` | forward only; the rank is at most `d` | vectors |
 ///
@@ -128,8 +128,8 @@ mod tests;
 /// autoregressive blocks, each with `zero_init = true` (the last layer starts at zero, so that the
 /// block starts near the identity), `lipschitz = c` (a certified bound on the whole net) and
 /// `weight_norm = false` (with `true`, lengths and directions of weights are trained apart). A `resnet`
-/// takes `attention = true`: its blocks gate their channels by what they see of the whole image, which
-/// no `lipschitz` bounds. `use Module` is a dfdx module, in couplings on vectors of a known size.
+/// takes `attention = false`: with `true` its blocks gate their channels by what they see of the whole
+/// image, which no `lipschitz` bounds. `use Module` is a dfdx module, in couplings on vectors of a known size.
 /// Activations: `relu`, `elu`, `leaky_relu`, `tanh`, `swish`, `gelu`, `softplus`.
 ///
 /// # Attributes

@@ -1,7 +1,7 @@
 use super::features::{add_sums, change};
 use super::moments::moments;
 use super::{Diagonal, AFFINE};
-use crate::engine::{BufferKind, Buffers, Builder, Parameter, Pass, Setup, Start, State, Values};
+use crate::engine::{Buffer, BufferKind, Builder, Parameter, Pass, Setup, Start, State, Values};
 use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
 use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
@@ -21,7 +21,7 @@ pub struct ActNorm {
     path: String,
     scale: Diagonal,
     shift: Parameter,
-    initialized: Buffers,
+    initialized: Buffer,
 }
 
 impl ActNorm {

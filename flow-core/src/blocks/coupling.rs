@@ -1,7 +1,7 @@
 use super::split::Parts;
 use super::Split;
 use crate::backend::cpu::elementwise::add;
-use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::engine::{Builder, Pass, Scratch, State, Values};
 use crate::lipschitz::linear::coupled;
 use crate::lipschitz::{
     up, Amplification, Cell, Interval, IntervalMatrix, MeanValue, Probe, Slopes,
@@ -62,7 +62,7 @@ impl<N, T: Transform> Coupling<N, T> {
     }
 
     /// The net's input: at every pixel the kept features, then the context.
-    fn input<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E]) -> Buffer<E> {
+    fn input<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E]) -> Scratch<E> {
         let each = self.parts.read + self.context;
         let width = each * self.shape.pixels();
         // Zeros stay where a checkerboard hides a pixel.
@@ -87,7 +87,7 @@ impl<N, T: Transform> Coupling<N, T> {
     }
 
     /// The transformed features of all rows.
-    fn gather<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E]) -> Buffer<E> {
+    fn gather<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E]) -> Scratch<E> {
         let mut part = pass.take(pass.rows() * self.parts.moved.len());
         let rows = part.chunks_exact_mut(self.parts.moved.len());
         for (row, from) in rows.zip(x.chunks_exact(self.shape.size())) {
@@ -110,7 +110,7 @@ impl<N, T: Transform> Coupling<N, T> {
     }
 
     /// The parameters of the transformed features, out of all that the net wrote.
-    fn select<E: Scalar>(&self, pass: &mut Pass<'_, E>, written: Buffer<E>) -> Buffer<E> {
+    fn select<E: Scalar>(&self, pass: &mut Pass<'_, E>, written: Scratch<E>) -> Scratch<E> {
         if self.reads_all() {
             return written;
         }
@@ -128,7 +128,7 @@ impl<N, T: Transform> Coupling<N, T> {
     }
 
     /// The transpose of [`select`](Self::select).
-    fn spread<E: Scalar>(&self, pass: &mut Pass<'_, E>, selected: Buffer<E>) -> Buffer<E> {
+    fn spread<E: Scalar>(&self, pass: &mut Pass<'_, E>, selected: Scratch<E>) -> Scratch<E> {
         if self.reads_all() {
             return selected;
         }
@@ -150,7 +150,7 @@ impl<N, T: Transform> Coupling<N, T> {
         &self,
         pass: &mut Pass<'_, E>,
         x: &[E],
-    ) -> Result<(Buffer<E>, Buffer<E>)>
+    ) -> Result<(Scratch<E>, Scratch<E>)>
     where
         N: Conditioner<E>,
     {
@@ -224,7 +224,7 @@ impl<N, T: Transform> Coupling<N, T> {
     }
 
     /// Keeps what [`product`](Self::product) needs.
-    fn keep<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: Buffer<E>, parameters: Buffer<E>) {
+    fn keep<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: Scratch<E>, parameters: Scratch<E>) {
         pass.save_or_give(x);
         pass.save_or_give(parameters);
     }

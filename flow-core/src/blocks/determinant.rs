@@ -3,7 +3,7 @@
 use super::field::Field;
 use super::probe::{add_products, basis, per_chunk, scale_rows, Trace};
 use super::square::{invert, log_abs_det};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::nets::{Differentiable, Linearization};
 use crate::{FlowError, Result, Scalar};
 
@@ -91,7 +91,7 @@ impl Determinant {
     }
 
     /// The number of terms of each row.
-    fn terms<E: Scalar>(self, pass: &mut Pass<'_, E>) -> Buffer<E> {
+    fn terms<E: Scalar>(self, pass: &mut Pass<'_, E>) -> Scratch<E> {
         let mut terms = pass.take(pass.rows());
         match self {
             Self::Exact => terms.fill(E::zero()),
@@ -124,7 +124,7 @@ impl Determinant {
         field: &Field<N>,
         pass: &mut Pass<'_, E>,
         at: &Linearization<E>,
-    ) -> Option<Buffer<E>> {
+    ) -> Option<Scratch<E>> {
         let Self::Exact = self else { return None };
         let d = field.size();
         let mut matrices = shifted_jacobians(field, pass, at);
@@ -210,7 +210,7 @@ impl Determinant {
         pass: &mut Pass<'_, E>,
         at: &Linearization<E>,
         probes: &[E],
-    ) -> Buffer<E> {
+    ) -> Scratch<E> {
         let terms = self.terms(pass);
         let most = terms.iter().fold(0.0_f64, |most, v| most.max(v.as_f64())) as usize;
         let width = probes.len() / pass.rows();
@@ -238,7 +238,7 @@ fn shifted_jacobians<E: Scalar, N: Differentiable<E>>(
     field: &Field<N>,
     pass: &mut Pass<'_, E>,
     at: &Linearization<E>,
-) -> Buffer<E> {
+) -> Scratch<E> {
     let (rows, d) = (pass.rows(), field.size());
     let mut matrices = pass.take(rows * d * d);
     let each = per_chunk(rows, d);

@@ -4,7 +4,7 @@ use super::determinant::Determinant;
 use super::field::Field;
 use super::probe::{basis, scale_rows};
 use super::square::{invert, log_abs_det};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::nets::{Differentiable, Linearization, Pushed};
 use crate::{Result, Scalar};
 
@@ -18,7 +18,7 @@ pub(super) struct Expansion<E> {
     at: Linearization<E>,
     tangents: Pushed<E>,
     /// `I + J` of each row, row-major, or its inverse.
-    matrices: Buffer<E>,
+    matrices: Scratch<E>,
 }
 
 impl<E: Scalar> Expansion<E> {
@@ -82,7 +82,7 @@ impl<E: Scalar> Expansion<E> {
         scale: &[E],
         by_output: &[E],
         by_x: &mut [E],
-    ) -> Buffer<E> {
+    ) -> Scratch<E> {
         // tr((I + J)⁻¹ dJ) = Σ_k ⟨row k of (I + J)⁻¹, dJ·e_k⟩.
         let mut cotangents = pass.take_copy(&self.matrices);
         scale_rows(&mut cotangents, scale);

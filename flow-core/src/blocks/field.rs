@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::probe::Trace;
 use crate::backend::cpu::elementwise::add;
-use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::engine::{Builder, Pass, Scratch, State, Values};
 use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Probe};
 use crate::nets::{Differentiable, LastLayer, Linearization, Pushed};
 use crate::{Result, Scalar, Shape};
@@ -117,7 +117,7 @@ impl<N> Field<N> {
     }
 
     /// What the net reads; `time` holds one number for each row, or nothing.
-    fn input<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E], time: &[E]) -> Buffer<E> {
+    fn input<E: Scalar>(&self, pass: &mut Pass<'_, E>, x: &[E], time: &[E]) -> Scratch<E> {
         let mut input = self.widen(pass, x);
         if self.beside() == 0 {
             return input;
@@ -136,7 +136,7 @@ impl<N> Field<N> {
     }
 
     /// Vectors as long as a sample as the net reads them, with zeros beside the features.
-    fn widen<E: Scalar>(&self, pass: &mut Pass<'_, E>, from: &[E]) -> Buffer<E> {
+    fn widen<E: Scalar>(&self, pass: &mut Pass<'_, E>, from: &[E]) -> Scratch<E> {
         if self.beside() == 0 {
             return pass.take_copy(from);
         }
@@ -281,7 +281,7 @@ impl<N> Field<N> {
         trace: Trace,
         by_output: &[E],
         by_x: &mut [E],
-        mut cotangents: impl FnMut(&mut Pass<'p, E>, Range<usize>, &[E]) -> Buffer<E>,
+        mut cotangents: impl FnMut(&mut Pass<'p, E>, Range<usize>, &[E]) -> Scratch<E>,
     ) where
         N: Differentiable<E>,
     {

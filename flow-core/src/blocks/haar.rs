@@ -51,25 +51,7 @@ fn mix<E: Scalar>(x: &mut [E]) {
 }
 
 impl<E: Scalar> Block<E> for Haar {
-    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
-        self.there(pass, x);
-        Ok(())
-    }
-
-    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], _: &mut [E]) -> Result<()> {
-        self.back(pass, z);
-        Ok(())
-    }
-
-    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
-        self.back(pass, gradient);
-        Ok(())
-    }
-
-    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
-        self.there(pass, gradient);
-        Ok(())
-    }
+    super::orthogonal!(there, back);
 
     super::lowered!(record);
 

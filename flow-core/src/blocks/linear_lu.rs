@@ -7,7 +7,7 @@ use super::permutation::{gather, index, invert};
 use super::rotation::rotation;
 use super::{non_empty, AFFINE};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::engine::{BufferKind, Buffers, Builder, Derived, Parameter, Pass, Start, State, Values};
+use crate::engine::{Buffer, BufferKind, Builder, Derived, Parameter, Pass, Start, State, Values};
 use crate::lipschitz::linear::Linear;
 use crate::lipschitz::{Amplification, Cell, MeanValue, Probe, Slopes};
 use crate::sums::dot;
@@ -30,8 +30,8 @@ pub struct LinearLu {
     lower: Parameter,
     upper: Parameter,
     log_diagonal: Parameter,
-    sign: Buffers,
-    permutation: Buffers,
+    sign: Buffer,
+    permutation: Buffer,
     /// `W`, `[d, d]`.
     weight: Derived,
     /// `sign·exp(log_diagonal)`, `[d]`.

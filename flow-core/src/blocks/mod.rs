@@ -46,6 +46,34 @@ macro_rules! lowered {
 }
 pub(crate) use lowered;
 
+/// The directions of a [`Block`](crate::Block) that is an orthogonal map, and their products, from the
+/// type's own functions there and back on rows: the product of one is the other, and the
+/// log-determinant is 0.
+macro_rules! orthogonal {
+    ($there:ident, $back:ident) => {
+        fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
+            self.$there(pass, x);
+            Ok(())
+        }
+
+        fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], _: &mut [E]) -> Result<()> {
+            self.$back(pass, z);
+            Ok(())
+        }
+
+        fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
+            self.$back(pass, gradient);
+            Ok(())
+        }
+
+        fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
+            self.$there(pass, gradient);
+            Ok(())
+        }
+    };
+}
+pub(crate) use orthogonal;
+
 mod actnorm;
 mod autoregressive;
 mod broyden;

@@ -2,7 +2,7 @@ use super::field::Field;
 use super::probe::Trace;
 use super::runge_kutta::{combine, Method, Stepper, CLASSIC, DORMAND_PRINCE};
 use crate::backend::cpu::elementwise::add;
-use crate::engine::{Buffer, Builder, Pass, State, Values};
+use crate::engine::{Builder, Pass, Scratch, State, Values};
 use crate::lipschitz::{Amplification, Probe};
 use crate::nets::{Differentiable, LastLayer};
 use crate::{Block, Facts, FlowError, LogDet, Result, Scalar, Shape};
@@ -152,7 +152,7 @@ impl<N> Ode<N> {
         pass: &mut Pass<'_, E>,
         x: &[E],
         now: impl Fn(usize) -> (f64, f64),
-    ) -> Buffer<E> {
+    ) -> Scratch<E> {
         let rows = pass.rows();
         let mut record = pass.take(x.len() + 2 * rows);
         let (place, times) = record.split_at_mut(x.len());

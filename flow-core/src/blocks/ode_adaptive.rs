@@ -2,7 +2,7 @@
 
 use super::Ode;
 use crate::blocks::runge_kutta::{combine, Method, Slopes, DORMAND_PRINCE};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::nets::Differentiable;
 use crate::{FlowError, Result, Scalar};
 
@@ -126,10 +126,10 @@ impl Lost {
 
 /// Where a step would lead, and its estimated error.
 struct Next<E> {
-    x: Buffer<E>,
-    integral: Buffer<E>,
-    x_error: Buffer<E>,
-    integral_error: Buffer<E>,
+    x: Scratch<E>,
+    integral: Scratch<E>,
+    x_error: Scratch<E>,
+    integral_error: Scratch<E>,
 }
 
 impl<E: Scalar> Next<E> {

@@ -1,6 +1,6 @@
 use super::non_empty;
 use super::permutation::{gather, index, invert};
-use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Values};
+use crate::engine::{Buffer, BufferKind, Builder, Derived, Pass, Values};
 use crate::lipschitz::{Amplification, Cell, MeanValue, Probe};
 use crate::{Block, Facts, Noise, Result, Scalar, Shape};
 
@@ -16,7 +16,7 @@ pub struct Permute {
 enum Order {
     Reverse,
     Roll(usize),
-    Shuffle { permutation: Buffers, inverse: Derived },
+    Shuffle { permutation: Buffer, inverse: Derived },
 }
 
 impl Permute {
@@ -90,25 +90,7 @@ impl Permute {
 }
 
 impl<E: Scalar> Block<E> for Permute {
-    fn forward(&self, pass: &mut Pass<'_, E>, x: &mut [E], _: &mut [E]) -> Result<()> {
-        self.there(pass, x);
-        Ok(())
-    }
-
-    fn inverse(&self, pass: &mut Pass<'_, E>, z: &mut [E], _: &mut [E]) -> Result<()> {
-        self.back(pass, z);
-        Ok(())
-    }
-
-    fn forward_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
-        self.back(pass, gradient);
-        Ok(())
-    }
-
-    fn inverse_vjp(&self, pass: &mut Pass<'_, E>, gradient: &mut [E], _: &[E]) -> Result<()> {
-        self.there(pass, gradient);
-        Ok(())
-    }
+    super::orthogonal!(there, back);
 
     super::lowered!(record);
 

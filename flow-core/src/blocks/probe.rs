@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::Scalar;
 
 /// How the trace of a Jacobian is found.
@@ -41,7 +41,7 @@ impl Trace {
         pass: &mut Pass<'_, E>,
         size: usize,
         chunk: Range<usize>,
-    ) -> Buffer<E> {
+    ) -> Scratch<E> {
         match self {
             Self::Exact => basis(pass, size, chunk),
             Self::Hutchinson => {
@@ -67,7 +67,7 @@ pub(super) fn basis<E: Scalar>(
     pass: &mut Pass<'_, E>,
     size: usize,
     chunk: Range<usize>,
-) -> Buffer<E> {
+) -> Scratch<E> {
     let mut vectors = pass.take_zeroed(pass.rows() * chunk.len() * size);
     for row in vectors.chunks_exact_mut(chunk.len() * size) {
         row.chunks_exact_mut(size).zip(chunk.clone()).for_each(|(vector, i)| vector[i] = E::one());

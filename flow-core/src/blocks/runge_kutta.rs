@@ -3,7 +3,7 @@
 use super::field::Field;
 use super::probe::{add_products, scale_rows, Trace};
 use crate::backend::cpu::elementwise::{add, multiply_by};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::nets::{Differentiable, Linearization};
 use crate::{Result, Scalar};
 
@@ -58,8 +58,8 @@ pub(super) struct Stepper<'a, N> {
 
 /// The slopes of a step at its stages: of x, and of the integrated trace.
 pub(super) struct Slopes<E> {
-    pub(super) x: Vec<Buffer<E>>,
-    pub(super) trace: Vec<Buffer<E>>,
+    pub(super) x: Vec<Scratch<E>>,
+    pub(super) trace: Vec<Scratch<E>>,
 }
 
 impl<E: Scalar> Slopes<E> {
@@ -69,7 +69,7 @@ impl<E: Scalar> Slopes<E> {
 }
 
 /// `into += h·Σ weight·slope`, with one h for each row.
-pub(super) fn combine<E: Scalar>(into: &mut [E], h: &[E], weights: &[f64], slopes: &[Buffer<E>]) {
+pub(super) fn combine<E: Scalar>(into: &mut [E], h: &[E], weights: &[f64], slopes: &[Scratch<E>]) {
     let width = into.len() / h.len();
     for (&weight, slope) in weights.iter().zip(slopes).filter(|(&weight, _)| weight != 0.0) {
         let rows = into.chunks_exact_mut(width).zip(slope.chunks_exact(width));
@@ -87,8 +87,8 @@ impl<N> Stepper<'_, N> {
         pass: &mut Pass<'_, E>,
         index: usize,
         (x, t, h): (&[E], &[E], &[E]),
-        slopes: &[Buffer<E>],
-    ) -> (Buffer<E>, Buffer<E>) {
+        slopes: &[Scratch<E>],
+    ) -> (Scratch<E>, Scratch<E>) {
         let mut at = pass.take_copy(x);
         combine(&mut at, h, self.method.a[index], slopes);
         let mut time = pass.take_copy(t);
@@ -125,7 +125,7 @@ impl<N> Stepper<'_, N> {
     }
 
     /// The trace of each row's Jacobian.
-    fn trace_of<E: Scalar>(&self, pass: &mut Pass<'_, E>, at: &Linearization<E>) -> Buffer<E>
+    fn trace_of<E: Scalar>(&self, pass: &mut Pass<'_, E>, at: &Linearization<E>) -> Scratch<E>
     where
         N: Differentiable<E>,
     {
@@ -155,7 +155,7 @@ impl<N> Stepper<'_, N> {
     {
         // Stages that the step does not use, only its error, have no part in it.
         let stages = self.method.b.len();
-        let mut slopes: Vec<Buffer<E>> = Vec::with_capacity(stages);
+        let mut slopes: Vec<Scratch<E>> = Vec::with_capacity(stages);
         let mut places = Vec::with_capacity(stages);
         for index in 0..stages {
             let (at, time) = self.stage(pass, index, (x, t, h), &slopes);
@@ -169,7 +169,7 @@ impl<N> Stepper<'_, N> {
         slopes.into_iter().for_each(|slope| pass.give(slope));
 
         // The gradients by the stages' places, the last stage first.
-        let mut by_places: Vec<Buffer<E>> = Vec::with_capacity(stages);
+        let mut by_places: Vec<Scratch<E>> = Vec::with_capacity(stages);
         let mut output = pass.take(x.len());
         let mut scale = pass.take(h.len());
         for (index, (at, time)) in places.into_iter().enumerate().rev() {

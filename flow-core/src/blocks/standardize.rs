@@ -1,7 +1,7 @@
 use super::features::{add_to_all, change};
 use super::moments::moments;
 use super::{non_empty, AFFINE};
-use crate::engine::{BufferKind, Buffers, Builder, Derived, Pass, Setup, State, Values};
+use crate::engine::{Buffer, BufferKind, Builder, Derived, Pass, Setup, State, Values};
 use crate::lipschitz::linear::{scale_and_shift, scaled_and_shifted};
 use crate::lipschitz::{Amplification, Cell, Interval, MeanValue, Probe, Slopes};
 use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
@@ -15,8 +15,8 @@ use crate::{Block, Facts, FlowError, Result, Scalar, Shape};
 pub struct Standardize {
     path: String,
     shape: Shape,
-    mean: Buffers,
-    std: Buffers,
+    mean: Buffer,
+    std: Buffer,
     log_det: Derived,
 }
 

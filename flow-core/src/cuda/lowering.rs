@@ -11,7 +11,7 @@ use flow_cuda::{Area, Op, Recording, Slot, Table};
 use super::inverting::Trail;
 use super::loops::{Demand, Stuck};
 use super::lowered::{Lowered, Places, WeightOps};
-use crate::engine::{Buffers, Derived, Parameter, State};
+use crate::engine::{Buffer, Derived, Parameter, State};
 use crate::{Block, FlowError, Item, Result, Scalar};
 
 /// Steps that solvers have room for in a plan, until one takes more.
@@ -316,7 +316,7 @@ impl<E: Scalar> Lowering<E> {
     }
 
     /// Where a buffer's numbers lie.
-    pub fn buffer(&self, slot: &Buffers) -> Slot {
+    pub fn buffer(&self, slot: &Buffer) -> Slot {
         Slot::new(Area::Buffers, slot.0.start, slot.0.len())
     }
 

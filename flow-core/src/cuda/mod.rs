@@ -49,6 +49,7 @@ mod lowering;
 #[cfg(feature = "dfdx-cuda")]
 mod on_card;
 mod plans;
+mod samples;
 mod store;
 mod tape;
 #[cfg(feature = "dfdx-cuda")]

@@ -5,7 +5,7 @@ use dfdx::prelude::{Cpu, Dim, HasShape, PutTape, Shape, Tape, Tensor};
 use super::Bits;
 use crate::engine::tensor;
 use crate::engine::{adds_to, ordered, read, split, JoinTape};
-use crate::view::{EventOf, LatentOf};
+use crate::normalizing_flow::{EventOf, LatentOf};
 use crate::{
     Data, Event, FlowError, Invertible, Joined, Noise, NormalizingFlow, Numbers, Result, Scalar,
 };

@@ -1,6 +1,6 @@
 //! Collects the parameters of a flow while its blocks are made.
 
-use super::layout::{BufferKind, Buffers, Derived, Entry, Layout, Parameter, Role};
+use super::layout::{Buffer, BufferKind, Derived, Entry, Layout, Parameter, Role};
 use super::state::{State, Values};
 use super::turned::{Source, Turned};
 use crate::{Block, Noise, Result, Scalar};
@@ -119,7 +119,7 @@ impl<E: Scalar> Builder<E> {
         shape: &[usize],
         kind: BufferKind,
         start: impl IntoIterator<Item = E>,
-    ) -> Buffers {
+    ) -> Buffer {
         let begin = self.buffers.len();
         self.buffers.extend(start);
         let range = begin..self.buffers.len();
@@ -130,7 +130,7 @@ impl<E: Scalar> Builder<E> {
             self.full_name(name)
         );
         self.enter(name, shape, Role::Buffer(kind), range.clone());
-        Buffers(range)
+        Buffer(range)
     }
 
     /// Room for `len` numbers that [`Block::prepare`] computes from the weights.

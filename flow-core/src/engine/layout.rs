@@ -93,8 +93,9 @@ slot! {
     Parameter
 }
 slot! {
-    /// Where a buffer lies in the flat vector of buffers.
-    Buffers
+    /// Where a buffer lies in the flat vector of buffers: numbers that are saved with the weights and not
+    /// trained. Memory for a pass is [`Scratch`](crate::Scratch).
+    Buffer
 }
 slot! {
     /// Where a value computed from the weights lies in the flat vector of those.

@@ -10,6 +10,7 @@ mod channels;
 mod gradients;
 mod inverting;
 mod layout;
+mod leaves;
 mod machine;
 mod mirror;
 mod operation;
@@ -22,11 +23,11 @@ mod watch;
 mod workspace;
 
 pub use builder::{Builder, Start};
-pub use layout::{BufferKind, Buffers, Derived, Entry, Layout, Parameter, Role};
+pub use layout::{Buffer, BufferKind, Derived, Entry, Layout, Parameter, Role};
 pub use pass::Pass;
 pub use setup::Setup;
 pub use state::{State, Values};
-pub use workspace::{Buffer, Workspace};
+pub use workspace::{Scratch, Workspace};
 
 pub use operation::JoinTape;
 

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::gradients::Gradients;
 use super::inverting::Inverting;
-use super::layout::{Buffers, Derived, Parameter};
+use super::layout::{Buffer, Derived, Parameter};
 use super::state::State;
-use super::workspace::{Buffer, Workspace};
-use crate::{Block, Memory, Noise, Result, Scalar};
+use super::workspace::{Scratch, Workspace};
+use crate::{Memory, Noise, Scalar};
 
 /// One pass over one group of rows: weights, context, workspace and gradients.
 ///
-/// Blocks read their parameters from it, [`take`](Self::take) buffers, [`save`](Self::save) what
+/// Blocks read their parameters from it, [`take`](Self::take) scratch memory, [`save`](Self::save) what
 /// their product needs when [`saving`](Self::saving), and add to gradients.
 pub struct Pass<'a, E: Scalar> {
     pub(super) rows: usize,
@@ -22,7 +22,7 @@ pub struct Pass<'a, E: Scalar> {
     pub(super) saving: bool,
     learning: bool,
     volume: bool,
-    memory: Memory,
+    pub(super) memory: Memory,
     /// How the pass inverts, where its memory says so.
     pub(super) inverting: Option<Inverting<'a, E>>,
     /// The leaf that runs now; between leaves, the one on the latent side.
@@ -32,22 +32,18 @@ pub struct Pass<'a, E: Scalar> {
     /// The first row of the part of the group that runs now.
     part: usize,
     /// How far each row may be off, where a caller asked; otherwise empty.
-    radius: &'a mut [f64],
+    pub(super) radius: &'a mut [f64],
+    /// Who is shown what each leaf leaves.
+    pub(super) observer: Option<&'a Observer<'a, E>>,
     /// Whether blocks change a part of each row, beside numbers that stay as they are.
-    beside: bool,
-    watch: Watch,
+    pub(super) beside: bool,
     /// Where leaves are recorded instead of run.
     #[cfg(feature = "cuda")]
-    lowering: Option<&'a mut crate::cuda::Lowering<E>>,
+    pub(super) lowering: Option<&'a mut crate::cuda::Lowering<E>>,
 }
 
-/// Looks for the first block whose output is not finite.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Watch {
-    Off,
-    On,
-    Found(usize),
-}
+/// Is shown each leaf's number, its output, and the rows' log-determinants up to there.
+pub(crate) type Observer<'o, E> = dyn Fn(usize, &[E], &[E]) + 'o;
 
 impl<'a, E: Scalar> Pass<'a, E> {
     pub(crate) fn new(
@@ -73,8 +69,8 @@ impl<'a, E: Scalar> Pass<'a, E> {
             first_row: 0,
             part: 0,
             radius: &mut [],
+            observer: None,
             beside: false,
-            watch: Watch::Off,
             #[cfg(feature = "cuda")]
             lowering: None,
         }
@@ -138,17 +134,10 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self
     }
 
-    pub(crate) fn watching(mut self) -> Self {
-        self.watch = Watch::On;
+    /// Shows what each leaf leaves.
+    pub(crate) fn observed(mut self, by: &'a Observer<'a, E>) -> Self {
+        self.observer = Some(by);
         self
-    }
-
-    /// The first leaf whose output was not finite.
-    pub(crate) fn first_non_finite(&self) -> Option<usize> {
-        match self.watch {
-            Watch::Found(leaf) => Some(leaf),
-            Watch::Off | Watch::On => None,
-        }
     }
 
     /// Whether a product will follow.
@@ -233,11 +222,11 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// A buffer's numbers.
-    pub fn buffer(&self, slot: &Buffers) -> &'a [E] {
+    pub fn buffer(&self, slot: &Buffer) -> &'a [E] {
         self.state.values.buffer(slot)
     }
 
-    /// What [`Block::prepare`] computed.
+    /// What [`Block::prepare`](crate::Block::prepare) computed.
     pub fn derived(&self, slot: &Derived) -> &'a [E] {
         slot.of(&self.state.derived)
     }
@@ -266,46 +255,46 @@ impl<'a, E: Scalar> Pass<'a, E> {
         self.volume
     }
 
-    /// A buffer of `len` numbers whose content is left over from earlier use.
-    pub fn take(&mut self, len: usize) -> Buffer<E> {
+    /// Scratch memory of `len` numbers whose content is left over from earlier use.
+    pub fn take(&mut self, len: usize) -> Scratch<E> {
         self.workspace.take(len)
     }
 
-    /// A buffer of `len` zeros.
-    pub fn take_zeroed(&mut self, len: usize) -> Buffer<E> {
-        let mut buffer = self.workspace.take(len);
-        buffer.fill(E::zero());
-        buffer
+    /// Scratch memory of `len` zeros.
+    pub fn take_zeroed(&mut self, len: usize) -> Scratch<E> {
+        let mut scratch = self.workspace.take(len);
+        scratch.fill(E::zero());
+        scratch
     }
 
-    /// A buffer with a copy of `content`.
-    pub fn take_copy(&mut self, content: &[E]) -> Buffer<E> {
-        let mut buffer = self.workspace.take(content.len());
-        buffer.copy_from_slice(content);
-        buffer
+    /// Scratch memory with a copy of `content`.
+    pub fn take_copy(&mut self, content: &[E]) -> Scratch<E> {
+        let mut scratch = self.workspace.take(content.len());
+        scratch.copy_from_slice(content);
+        scratch
     }
 
-    /// Gives a buffer back.
-    pub fn give(&mut self, buffer: Buffer<E>) {
-        self.workspace.give(buffer);
+    /// Gives scratch memory back.
+    pub fn give(&mut self, scratch: Scratch<E>) {
+        self.workspace.give(scratch);
     }
 
-    /// Keeps a buffer for the block's product.
-    pub fn save(&mut self, buffer: Buffer<E>) {
-        self.workspace.save(buffer);
+    /// Keeps scratch memory for the block's product.
+    pub fn save(&mut self, scratch: Scratch<E>) {
+        self.workspace.save(scratch);
     }
 
-    /// Keeps a buffer for the block's product if there will be one, else gives it back.
-    pub fn save_or_give(&mut self, buffer: Buffer<E>) {
+    /// Keeps scratch memory for the block's product if there will be one, else gives it back.
+    pub fn save_or_give(&mut self, scratch: Scratch<E>) {
         if self.saving {
-            self.save(buffer);
+            self.save(scratch);
         } else {
-            self.give(buffer);
+            self.give(scratch);
         }
     }
 
-    /// The buffer saved last: last in, first out.
-    pub fn restore(&mut self) -> Buffer<E> {
+    /// What was saved last: last in, first out.
+    pub fn restore(&mut self) -> Scratch<E> {
         self.workspace.restore()
     }
 
@@ -323,137 +312,5 @@ impl<'a, E: Scalar> Pass<'a, E> {
     pub fn context_gradient(&mut self) -> &mut [E] {
         let width = self.context.len() / self.rows.max(1);
         &mut self.gradients.context[self.part * width..][..self.context.len()]
-    }
-
-    /// Runs a block's forward direction.
-    ///
-    /// # Errors
-    /// Those of the block; one that cannot be inverted, under [`Memory::Inverted`].
-    pub fn forward<B: Block<E>>(
-        &mut self,
-        block: &B,
-        x: &mut [E],
-        log_det: &mut [E],
-    ) -> Result<()> {
-        if B::COMPOSITE {
-            return block.forward(self, x, log_det);
-        }
-        #[cfg(feature = "cuda")]
-        if let Some(to) = self.lowering.as_deref_mut() {
-            to.leaf(block, self.leaf, x, false)?;
-            self.leaf += 1;
-            return Ok(());
-        }
-        if !self.skips(x) {
-            self.before(block, x)?;
-            block.forward(self, x, log_det)?;
-            self.look(x, log_det);
-        }
-        self.leaf += 1;
-        Ok(())
-    }
-
-    /// Runs a block's inverse direction.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn inverse<B: Block<E>>(
-        &mut self,
-        block: &B,
-        z: &mut [E],
-        log_det: &mut [E],
-    ) -> Result<()> {
-        if B::COMPOSITE {
-            return block.inverse(self, z, log_det);
-        }
-        self.leaf -= 1;
-        #[cfg(feature = "cuda")]
-        if let Some(to) = self.lowering.as_deref_mut() {
-            return to.leaf(block, self.leaf, z, true);
-        }
-        if self.skips(z) {
-            return Ok(());
-        }
-        self.before(block, z)?;
-        if !self.radius.is_empty() {
-            let bound = block.facts().inverse;
-            let bound = if self.beside { bound.max(1.0) } else { bound };
-            // An exact input has an exact inverse, whatever the bound: 0 · ∞ counts as 0.
-            self.radius.iter_mut().filter(|r| **r > 0.0).for_each(|r| *r *= bound);
-        }
-        block.inverse(self, z, log_det)?;
-        self.look(z, log_det);
-        Ok(())
-    }
-
-    /// Runs the vector-Jacobian product of a block's forward direction.
-    ///
-    /// # Errors
-    /// Those of the block, and of its pass where that runs again; an inverse that has exploded, where
-    /// the guard's policy makes that an error.
-    pub fn forward_vjp<B: Block<E>>(
-        &mut self,
-        block: &B,
-        gradient: &mut [E],
-        log_det: &[E],
-    ) -> Result<()> {
-        if B::COMPOSITE {
-            return block.forward_vjp(self, gradient, log_det);
-        }
-        self.leaf -= 1;
-        if self.inverts() {
-            return self.walk_back(block, gradient, log_det);
-        }
-        self.recompute(block, false)?;
-        block.forward_vjp(self, gradient, log_det)
-    }
-
-    /// Runs the vector-Jacobian product of a block's inverse direction.
-    ///
-    /// # Errors
-    /// As [`forward_vjp`](Self::forward_vjp).
-    pub fn inverse_vjp<B: Block<E>>(
-        &mut self,
-        block: &B,
-        gradient: &mut [E],
-        log_det: &[E],
-    ) -> Result<()> {
-        if B::COMPOSITE {
-            return block.inverse_vjp(self, gradient, log_det);
-        }
-        if self.inverts() {
-            self.walk_back(block, gradient, log_det)?;
-        } else {
-            self.recompute(block, true)?;
-            block.inverse_vjp(self, gradient, log_det)?;
-        }
-        self.leaf += 1;
-        Ok(())
-    }
-
-    /// Keeps of a block's input what the memory says.
-    fn before<B: Block<E>>(&mut self, block: &B, x: &[E]) -> Result<()> {
-        if self.memory == Memory::Recomputed {
-            let copy = self.take_copy(x);
-            self.save(copy);
-        }
-        self.leave_trail(block, x)
-    }
-
-    /// Runs a block once more on its kept input, where its activations were not stored.
-    fn recompute<B: Block<E>>(&mut self, block: &B, backwards: bool) -> Result<()> {
-        if self.memory != Memory::Recomputed {
-            return Ok(());
-        }
-        let mut x = self.restore();
-        self.run_saving(block, backwards, &mut x)?;
-        self.give(x);
-        Ok(())
-    }
-
-    fn look(&mut self, x: &[E], log_det: &[E]) {
-        if self.watch == Watch::On && !x.iter().chain(log_det).all(|v| v.is_finite()) {
-            self.watch = Watch::Found(self.leaf);
-        }
     }
 }

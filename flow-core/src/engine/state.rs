@@ -1,6 +1,6 @@
 //! The numbers of a flow.
 
-use super::layout::{Buffers, Parameter};
+use super::layout::{Buffer, Parameter};
 
 /// Parameters and buffers, each one flat vector under the flow's layout.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,12 +23,12 @@ impl<E> Values<E> {
     }
 
     /// A buffer's numbers.
-    pub fn buffer(&self, slot: &Buffers) -> &[E] {
+    pub fn buffer(&self, slot: &Buffer) -> &[E] {
         slot.of(&self.buffers)
     }
 
     /// A buffer's numbers, to write.
-    pub fn buffer_mut(&mut self, slot: &Buffers) -> &mut [E] {
+    pub fn buffer_mut(&mut self, slot: &Buffer) -> &mut [E] {
         slot.of_mut(&mut self.buffers)
     }
 }

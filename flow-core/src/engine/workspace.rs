@@ -1,17 +1,17 @@
-//! Buffers that are used again and again.
+//! Memory that passes use again and again.
 
 use std::ops::{Deref, DerefMut};
 
 use super::inverting::{Exploded, Trail};
 
-/// A plain buffer on loan from a [`Workspace`].
+/// Numbers on loan from a [`Workspace`]: memory for a pass, or until its product.
 #[derive(Debug)]
-pub struct Buffer<E> {
+pub struct Scratch<E> {
     data: Vec<E>,
     len: usize,
 }
 
-impl<E> Deref for Buffer<E> {
+impl<E> Deref for Scratch<E> {
     type Target = [E];
 
     fn deref(&self) -> &[E] {
@@ -19,22 +19,22 @@ impl<E> Deref for Buffer<E> {
     }
 }
 
-impl<E> DerefMut for Buffer<E> {
+impl<E> DerefMut for Scratch<E> {
     fn deref_mut(&mut self) -> &mut [E] {
         &mut self.data[..self.len]
     }
 }
 
-/// One row group's memory: free buffers by size, and a stack of what a pass saved for its product.
+/// One row group's memory: what is free by size, and a stack of what a pass saved for its product.
 ///
 /// After a first pass of some size, another of that size allocates nothing.
 #[derive(Debug)]
 pub struct Workspace<E> {
     free: Vec<Vec<Vec<E>>>,
-    saved: Vec<Buffer<E>>,
+    saved: Vec<Scratch<E>>,
     /// What several products read, each a copy, and how many of these buffers the current one has
     /// yet to read.
-    kept: Vec<Buffer<E>>,
+    kept: Vec<Scratch<E>>,
     unread: usize,
     pub(super) trail: Trail<E>,
 }
@@ -52,34 +52,34 @@ impl<E> Default for Workspace<E> {
 }
 
 impl<E: Copy + num_traits::Zero> Workspace<E> {
-    /// A buffer of `len` numbers whose content is left over from earlier use.
-    pub fn take(&mut self, len: usize) -> Buffer<E> {
+    /// Scratch memory of `len` numbers whose content is left over from earlier use.
+    pub fn take(&mut self, len: usize) -> Scratch<E> {
         let (class, capacity) = size_class(len);
         if self.free.len() <= class {
             self.free.resize_with(class + 1, Vec::new);
         }
         let data = self.free[class].pop().unwrap_or_else(|| vec![E::zero(); capacity]);
-        Buffer { data, len }
+        Scratch { data, len }
     }
 
-    /// Gives a buffer back.
-    pub fn give(&mut self, buffer: Buffer<E>) {
-        let (class, _) = size_class(buffer.len);
-        self.free[class].push(buffer.data);
+    /// Gives scratch memory back.
+    pub fn give(&mut self, scratch: Scratch<E>) {
+        let (class, _) = size_class(scratch.len);
+        self.free[class].push(scratch.data);
     }
 
-    /// Keeps a buffer until the matching [`restore`](Self::restore).
-    pub fn save(&mut self, buffer: Buffer<E>) {
-        self.saved.push(buffer);
+    /// Keeps scratch memory until the matching [`restore`](Self::restore).
+    pub fn save(&mut self, scratch: Scratch<E>) {
+        self.saved.push(scratch);
     }
 
-    /// The buffer saved last.
+    /// What was saved last.
     ///
     /// # Panics
     /// Where nothing is saved: a bug of the block that asks.
-    pub fn restore(&mut self) -> Buffer<E> {
-        if let Some(buffer) = self.saved.pop() {
-            return buffer;
+    pub fn restore(&mut self) -> Scratch<E> {
+        if let Some(scratch) = self.saved.pop() {
+            return scratch;
         }
         self.unread =
             self.unread.checked_sub(1).expect("a block restored more buffers than it saved");

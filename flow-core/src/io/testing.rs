@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::base::Normal;
 use crate::{
-    Architecture, Block, BufferKind, Buffers, Builder, Facts, Item, LogDet, Parameter, Pass,
-    Result, Scalar, Shape, Start, Unconditional, Values, Vector,
+    Architecture, Block, Buffer, BufferKind, Builder, Facts, Item, LogDet, Parameter, Pass, Result,
+    Scalar, Shape, Start, Unconditional, Values, Vector,
 };
 
 /// An empty folder of that name.
@@ -19,9 +19,9 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 /// `y = x·exp(log_scale)` after a permutation, once a flag is set.
 pub(crate) struct Tiny<const D: usize> {
     log_scale: Parameter,
-    permutation: Buffers,
-    offset: Buffers,
-    initialized: Buffers,
+    permutation: Buffer,
+    offset: Buffer,
+    initialized: Buffer,
 }
 
 const fn item(input: usize) -> Item {
@@ -72,6 +72,10 @@ impl<E: Scalar, const D: usize> Block<E> for Tiny<D> {
 
     fn inverse_vjp(&self, _: &mut Pass<'_, E>, _: &mut [E], _: &[E]) -> Result<()> {
         Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        item(D).facts
     }
 
     /// Refuses what is no permutation, as a file may hold.

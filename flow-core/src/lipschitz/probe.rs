@@ -4,7 +4,7 @@ use super::bounds::{extremes, Amplification, BlockBound};
 use super::slopes::{Errand, ErrandKind, Refusal, Slopes};
 use super::whole::Whole;
 use super::{Cell, Interval, IntervalMatrix, MeanValue};
-use crate::engine::{Buffers, Derived, Parameter, State};
+use crate::engine::{Buffer, Derived, Parameter, State};
 use crate::{Block, FlowError, Result, Scalar};
 
 /// Carries a box through the blocks of a flow and asks each how much it can amplify a change there.
@@ -98,7 +98,7 @@ impl<'a, E: Scalar> Probe<'a, E> {
     }
 
     /// A buffer's numbers.
-    pub fn buffer(&self, slot: &Buffers) -> &'a [E] {
+    pub fn buffer(&self, slot: &Buffer) -> &'a [E] {
         self.state.values.buffer(slot)
     }
 

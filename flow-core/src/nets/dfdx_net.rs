@@ -50,6 +50,8 @@ pub trait DfdxModule<E: Scalar, const I: usize, const O: usize>: 'static {
     ) -> Result<Rows<O, E, OwnedTape<E, E::Device>>>;
 }
 
+// Else rustc tells of the matrix product that does not fit, not of the net.
+#[diagnostic::do_not_recommend]
 impl<M, E: Scalar, const I: usize, const O: usize> DfdxModule<E, I, O> for M
 where
     M: BuildOnDevice<E::Device, E> + 'static,

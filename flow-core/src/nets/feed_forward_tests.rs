@@ -1,6 +1,7 @@
 use super::*;
 use crate::engine::{Gradients, State, Workspace};
 use crate::nets::testing::{evaluate, product};
+use crate::nets::Differentiable;
 use crate::sums::dot;
 use crate::testing::normal;
 

@@ -5,7 +5,7 @@
 //! sees and context; at every pixel of an image), the number of its outputs (at every pixel), and
 //! how its last layer starts. Its parameters stand under `net.`.
 
-use crate::engine::{Buffer, Pass, State, Values};
+use crate::engine::{Pass, Scratch, State, Values};
 use crate::lipschitz::{Cell, Enclosure, Interval, MeanValue, Slopes};
 use crate::{Result, Scalar};
 
@@ -275,14 +275,14 @@ pub trait Differentiable<E: Scalar>: Conditioner<E> {
 /// What [`Differentiable::linearize`] keeps. [`release`](Self::release) gives it back.
 #[derive(Debug)]
 pub struct Linearization<E> {
-    kept: Vec<Buffer<E>>,
+    kept: Vec<Scratch<E>>,
 }
 
 /// What [`Differentiable::push_keeping`] keeps. [`Differentiable::gradient`] uses it up, or
 /// [`release`](Self::release) gives it back.
 #[derive(Debug)]
 pub struct Pushed<E> {
-    kept: Vec<Buffer<E>>,
+    kept: Vec<Scratch<E>>,
 }
 
 impl<E: Scalar> Linearization<E> {
@@ -320,14 +320,14 @@ impl<E: Scalar> Pushed<E> {
 }
 
 /// Saves buffers, and above them how many they are.
-fn save_all<E: Scalar>(pass: &mut Pass<'_, E>, buffers: Vec<Buffer<E>>) {
+fn save_all<E: Scalar>(pass: &mut Pass<'_, E>, buffers: Vec<Scratch<E>>) {
     let mut count = pass.take(1);
     count[0] = E::of(buffers.len() as f64);
     buffers.into_iter().for_each(|buffer| pass.save(buffer));
     pass.save(count);
 }
 
-fn restore_all<E: Scalar>(pass: &mut Pass<'_, E>) -> Vec<Buffer<E>> {
+fn restore_all<E: Scalar>(pass: &mut Pass<'_, E>) -> Vec<Scratch<E>> {
     let count = pass.restore();
     let mut buffers: Vec<_> = (0..count[0].as_f64() as usize).map(|_| pass.restore()).collect();
     pass.give(count);

@@ -4,11 +4,10 @@ use std::error::Error;
 use std::path::Path;
 
 use plotters::coord::Shift;
-use plotters::prelude::{
-    BitMapBackend, DrawingArea, DrawingBackend, FontStyle, IntoDrawingArea, WHITE,
-};
+use plotters::prelude::{BitMapBackend, DrawingArea, FontStyle, IntoDrawingArea, WHITE};
 use plotters::style::register_font;
 
+use crate::io::write_atomically;
 use crate::{FlowError, Result};
 
 /// Pixels drawn for a pixel of the file, each way.
@@ -68,16 +67,17 @@ fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes pixels of three bytes each as PNG.
-pub(super) fn write(path: &Path, size: (u32, u32), pixels: &[u8]) -> Result<()> {
+/// Writes pixels of three bytes each as PNG: the whole picture or none.
+pub(super) fn write(path: &Path, (width, height): (u32, u32), pixels: &[u8]) -> Result<()> {
     check(path)?;
-    let failed = |error: &dyn std::fmt::Display| {
-        FlowError::file(path, format_args!("cannot be drawn: {error}"))
-    };
-    let mut file = BitMapBackend::new(path, size);
-    file.blit_bitmap((0, 0), size, pixels).map_err(|error| failed(&error))?;
-    file.present()
-        .map_err(|error| FlowError::file(path, format_args!("cannot be written: {error}")))
+    write_atomically(path, |file| {
+        let mut encoder = png::Encoder::new(file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(pixels)?;
+        Ok(writer.finish()?)
+    })
 }
 
 /// Each pixel the mean of the [`SCALE`]² it covers.
@@ -102,6 +102,7 @@ fn averaged(large: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::testing::folder;
 
     #[test]
     fn a_pixel_is_the_mean_of_those_it_covers() {
@@ -127,5 +128,26 @@ mod tests {
         assert_eq!(error.to_string(), "a.jpg: is not a picture by its name, expected .png");
         let error = picture(Path::new("none/a.png"), (9, 9), |_| Ok(())).unwrap_err();
         assert!(error.to_string().starts_with("none/a.png: cannot be written"), "{error}");
+    }
+
+    #[test]
+    fn a_picture_is_written_whole_or_not_at_all() {
+        let folder = folder("pictures");
+        let path = folder.join("a.png");
+        let pixels: Vec<u8> = (0..5 * 3 * 3).map(|i| (17 * i % 251) as u8).collect();
+        write(&path, (5, 3), &pixels).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut reader = png::Decoder::new(&whole[..]).read_info().unwrap();
+        let mut back = vec![0; reader.output_buffer_size()];
+        let info = reader.next_frame(&mut back).unwrap();
+        assert_eq!((info.width, info.height, info.color_type), (5, 3, png::ColorType::Rgb));
+        assert_eq!(back, pixels);
+
+        // One that fails half way leaves the picture that was there, and nothing beside it.
+        let error = write(&path, (5, 4), &pixels).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}: cannot be written", path.display())), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -12,6 +12,7 @@ mod heat;
 mod images;
 mod panels;
 mod scatter;
+mod scatters;
 
 pub use chart::Window;
 pub use curves::{curves, Curve};
@@ -20,3 +21,4 @@ pub use heat::{heat_map, Heat};
 pub use images::images;
 pub use panels::{panels, Column, PanelRow};
 pub use scatter::{clouds, scatter, Cloud};
+pub use scatters::{scatters, Scatter};

@@ -25,13 +25,13 @@ impl<'p, E: Scalar> Cloud<'p, E> {
     pub fn new(name: &'p str, points: &'p [E]) -> Self {
         Self { name, points }
     }
+}
 
-    /// The points within the window.
-    fn within(&self, window: Window) -> Vec<(f64, f64)> {
-        let inside = |value: f64, (low, high): (f64, f64)| low <= value && value <= high;
-        let points = self.points.chunks_exact(2).map(|p| (p[0].as_f64(), p[1].as_f64()));
-        points.filter(|&(x, y)| inside(x, window.x) && inside(y, window.y)).collect()
-    }
+/// The points, rows of two coordinates, within the window.
+pub(super) fn within<E: Scalar>(points: &[E], window: Window) -> Vec<(f64, f64)> {
+    let inside = |value: f64, (low, high): (f64, f64)| low <= value && value <= high;
+    let points = points.chunks_exact(2).map(|p| (p[0].as_f64(), p[1].as_f64()));
+    points.filter(|&(x, y)| inside(x, window.x) && inside(y, window.y)).collect()
 }
 
 /// Draws points, rows of two coordinates; those outside the window are left out.
@@ -79,7 +79,7 @@ pub fn clouds<E: Scalar>(
         let (found, expected) = (cloud.points.len(), cloud.points.len() + 1);
         return Err(FlowError::Length { what: "the list of points".into(), found, expected });
     }
-    let points: Vec<_> = clouds.iter().map(|cloud| cloud.within(window)).collect();
+    let points: Vec<_> = clouds.iter().map(|cloud| within(cloud.points, window)).collect();
     // Many points are small and see-through, few are neither.
     let count = points.iter().map(Vec::len).sum::<usize>() as f64;
     let opacity = (60.0 / count.sqrt().max(1.0)).clamp(0.25, 0.9);

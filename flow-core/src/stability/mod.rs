@@ -12,6 +12,7 @@
 //! - [`Attack`] looks for inputs that are reconstructed badly.
 //! - [`decorrelate`] is an objective that leaves a flow free to become unstable.
 //! - [`gradient_angle`] says how far gradients turn that reconstruct activations by the inverse.
+//! - [`stages`] shows the data after each block, and each block's log-determinants.
 //! - [`Inputs`] are noise and constants, unlike any data.
 //! - [`PlaneMap`] shows a flow of the plane at every point of a window.
 //!
@@ -31,6 +32,7 @@ mod picture;
 mod probe;
 mod report;
 mod spread;
+mod stages;
 mod svd;
 mod table;
 
@@ -40,6 +42,7 @@ pub use decorrelate::decorrelate;
 pub use examination::{report, Examination};
 pub use inputs::Inputs;
 pub use maps::{PlaneMap, Quantity};
-pub use observed::{observed, Amplification, Observed};
+pub use observed::{observed, Observed, SingularValue};
 pub use report::{Certified, Conditioning, Method, Reconstruction, Report};
 pub use spread::{Finite, Spread, LEVELS};
+pub use stages::{stages, Stage};

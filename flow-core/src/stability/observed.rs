@@ -20,14 +20,14 @@ const CAUTION: f64 = 4.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// Of errors in data, by the forward direction; none where no Jacobian was finite.
-    pub forward: Option<Amplification>,
+    pub forward: Option<SingularValue>,
     /// Of errors in latents, by the inverse; none where no Jacobian was finite.
-    pub inverse: Option<Amplification>,
+    pub inverse: Option<SingularValue>,
 }
 
 /// The largest singular value seen, and how far rounding may have moved it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Amplification {
+pub struct SingularValue {
     /// The largest singular value of the rows' Jacobians, as computed.
     pub largest: f64,
     /// An estimate of its rounding error: four times what evaluations at places that differ by
@@ -40,7 +40,7 @@ pub struct Amplification {
     pub rows: usize,
 }
 
-impl Amplification {
+impl SingularValue {
     /// The amplification less its rounding error: a Lipschitz constant cannot be below it.
     ///
     /// The rounding error is estimated, not proved: a certified bound below this number is a bug of
@@ -98,7 +98,7 @@ fn seen<A: Architecture<E>, E: Scalar>(
     direction: Direction,
     x: &[E],
     of: &[usize],
-) -> Result<Option<Amplification>> {
+) -> Result<Option<SingularValue>> {
     let size = probe.size();
     let (values, vectors): (Vec<f64>, Vec<Vec<f64>>) = if size <= FULL {
         let values = full(probe, direction, x, of)?;
@@ -118,7 +118,7 @@ fn seen<A: Architecture<E>, E: Scalar>(
         spread = spread.max((again - largest).abs());
     }
     let error = CAUTION * spread + precision(probe) * largest;
-    Ok(Some(Amplification { largest, error, row: of[row], rows }))
+    Ok(Some(SingularValue { largest, error, row: of[row], rows }))
 }
 
 /// What a report has seen, from the Jacobians of the forward direction alone: the smallest singular
@@ -145,7 +145,7 @@ pub(super) fn from_extremes<A: Architecture<E>, E: Scalar>(
     let forward = match top(&largest) {
         Some(row) => {
             let error = spread(row, |e| e.largest)?;
-            Some(Amplification { largest: largest[row], error, row: of[row], rows })
+            Some(SingularValue { largest: largest[row], error, row: of[row], rows })
         }
         None => None,
     };
@@ -155,7 +155,7 @@ pub(super) fn from_extremes<A: Architecture<E>, E: Scalar>(
             let smallest = extremes[row].smallest;
             let lower = 1.0 / (smallest + spread(row, |e| e.smallest)?);
             let error = if lower.is_finite() { inverse[row] - lower } else { inverse[row] };
-            Some(Amplification { largest: inverse[row], error, row: of[row], rows })
+            Some(SingularValue { largest: inverse[row], error, row: of[row], rows })
         }
         None => None,
     };

@@ -93,12 +93,12 @@ impl<A: Architecture<E>, E: Scalar> Probe<A, E> {
     }
 
     /// How many rows of Jacobians fit in one batch.
-    fn batch(&self) -> usize {
+    pub(super) fn batch(&self) -> usize {
         (BATCH_NUMBERS / self.size()).clamp(16, BATCH_ROWS)
     }
 
     /// The contexts of some of the rows under study.
-    fn contexts(&self, of: &[usize]) -> Vec<E> {
+    pub(super) fn contexts(&self, of: &[usize]) -> Vec<E> {
         let width = A::Context::SIZE;
         let rows = of.iter().map(|i| i % self.rows * width);
         rows.flat_map(|from| &self.context[from..from + width]).copied().collect()

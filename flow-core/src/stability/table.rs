@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::report::{Certified, Method, Report};
-use super::{Amplification, Spread};
+use super::{SingularValue, Spread};
 
 /// Lines of cells; the first cell of a line stands left, the others right.
 struct Table(Vec<Vec<String>>);
@@ -139,8 +139,8 @@ impl fmt::Display for Report {
     }
 }
 
-fn lower(amplification: &Option<Amplification>) -> String {
-    amplification.as_ref().map_or("–".into(), |a| number(a.lower_bound()))
+fn lower(largest: &Option<SingularValue>) -> String {
+    largest.as_ref().map_or("–".into(), |value| number(value.lower_bound()))
 }
 
 /// A bound from its logarithm, which may be too large for a number.

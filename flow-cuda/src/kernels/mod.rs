@@ -95,15 +95,10 @@ families! {
 impl Family {
     /// What a compiler of CUDA gets.
     pub fn source(&self) -> String {
-        let headers = [
-            include_str!("arguments.h"),
-            include_str!("activation.h"),
-            include_str!("strip.h"),
-            include_str!("tiles.h"),
-            include_str!("patches.h"),
-            include_str!("team.h"),
-            include_str!("rounding.h"),
-        ];
+        macro_rules! headers {
+            ($($name:literal,)*) => { [$(include_str!($name)),*] };
+        }
+        let headers = include!("headers.in");
         [&headers[..], &[self.text]].concat().concat()
     }
 

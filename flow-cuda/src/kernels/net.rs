@@ -107,7 +107,8 @@ impl Net {
 
     fn op(&self, kernel: Kernel, slots: Vec<Slot>, tables: Vec<Table>, blocks: usize) -> Op {
         let threads = if kernel == WEIGHTS { 64 } else { to_u32(WIDEST) };
-        let mut op = super::op(kernel, self.rows * WIDEST);
+        let most = slots.iter().map(|slot| slot.len).max();
+        let mut op = super::op(kernel, most.unwrap_or(0));
         op.launch = Launch { grid: [to_u32(blocks), 1, 1], block: [threads, 1, 1] };
         (op.slots, op.tables) = (slots, tables);
         op

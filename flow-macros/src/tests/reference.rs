@@ -68,6 +68,19 @@ fn every_signature_is_in_the_reference() {
     }
 }
 
+/// The documentation of the macro itself, which is shorter, gives the same defaults.
+#[test]
+fn the_page_of_the_macro_has_the_same_defaults() {
+    let lines = include_str!("../lib.rs").lines().map(|line| line.trim_start_matches("/// "));
+    let page = lines.collect::<Vec<_>>().join(" ");
+    for argument in calls().into_iter().flat_map(|(_, arguments)| arguments) {
+        if let Default::Value(default) = argument.default {
+            let given = format!("{} = {default}", argument.name);
+            assert!(page.contains(&given), "the macro's documentation lacks `{given}`");
+        }
+    }
+}
+
 /// The names that the conventions give for arguments with a default that need no name, and the
 /// required ones that do.
 #[test]

@@ -47,7 +47,9 @@ fn more_samples_than_can_be_are_an_error() {
         assert!(error.starts_with(&start), "{error}");
         assert_eq!(on_gpu.sample_with_log_prob(rows, noise).unwrap_err().to_string(), error);
     }
-    // These have room, but not as many hidden numbers as a kernel counts.
+    // These have room, but more numbers than a kernel counts.
+    let error = on_gpu.sample(1 << 30, noise).unwrap_err().to_string();
+    assert!(error.starts_with("the number of ") && error.contains(" is 1073741824, "), "{error}");
     let on_gpu = Broad::<f32>::build(&cpu, 1).unwrap().on(gpu).unwrap();
     let error = on_gpu.sample(1 << 19, noise).unwrap_err().to_string();
     assert!(error.starts_with("the number of rows is 524288, expected at most 5"), "{error}");

@@ -113,8 +113,13 @@ fn rates_out_of_range_are_refused() {
     let flow = Plain::<f32>::build(&cpu, 1).unwrap();
     let rows = Rows::new(normal("x", 3 * 24), 3).unwrap();
     let mut on_gpu = flow.on(gpu).unwrap();
-    for rule in [Adam::new(f64::NAN), Adam { betas: [0.9, 1.0], ..Adam::default() }] {
-        assert!(on_gpu.train(rule, None, &rows, 8, 0).is_err());
+    let betas = Adam { betas: [0.9, 1.0], ..Adam::default() };
+    for (rule, said) in [
+        (Adam::new(f64::NAN), "the learning rate is NaN, expected a finite number of at least 0"),
+        (betas, "the second beta is 1, expected at least 0 and less than 1"),
+    ] {
+        let error = on_gpu.train(rule, None, &rows, 8, 0).map(drop).unwrap_err().to_string();
+        assert_eq!(error, said);
     }
     let mut training = on_gpu.train(Adam::default(), None, &rows, 8, 0).unwrap();
     assert!(training.loss().unwrap_err().to_string().contains("at least 1"));

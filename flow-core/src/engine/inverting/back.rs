@@ -4,7 +4,7 @@ use super::fingerprint::{self, Worst};
 use super::trail::Exploded;
 use super::Whole;
 use crate::engine::pass::Pass;
-use crate::engine::workspace::Buffer;
+use crate::engine::workspace::Scratch;
 use crate::memory::{Guard, Policy};
 use crate::{Block, FlowError, Result, Scalar};
 
@@ -14,7 +14,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
     pub(crate) fn back<'s>(
         self,
         gradient: &mut [E],
-        output: Option<Buffer<E>>,
+        output: Option<Scratch<E>>,
         whole: &'s Whole<'s, E>,
         run: impl FnOnce(&mut Pass<'s, E>, &mut [E]) -> Result<()>,
     ) -> Result<()>

@@ -2,20 +2,20 @@
 
 use super::fingerprint;
 use crate::engine::pass::Pass;
-use crate::engine::workspace::Buffer;
+use crate::engine::workspace::Scratch;
 use crate::{Block, FlowError, Result, Scalar};
 
 /// What the forward pass of one row group leaves for the way back. A block's place is its number in
 /// the order of the pass.
 #[derive(Debug)]
 pub(crate) struct Trail<E> {
-    pub(super) directions: Option<Buffer<E>>,
+    pub(super) directions: Option<Scratch<E>>,
     /// Of each block's input, with the numbers of a row of it.
-    pub(super) fingerprints: Vec<(Buffer<E>, usize)>,
+    pub(super) fingerprints: Vec<(Scratch<E>, usize)>,
     /// Inputs of some blocks, with their places.
-    pub(super) copies: Vec<(usize, Buffer<E>)>,
+    pub(super) copies: Vec<(usize, Scratch<E>)>,
     /// Inputs that were computed again, with their places.
-    pub(super) again: Vec<(usize, Buffer<E>)>,
+    pub(super) again: Vec<(usize, Scratch<E>)>,
     pub(crate) explosions: Vec<Exploded>,
     /// Whether the rest of the way back is computed from the copies.
     pub(crate) switched: bool,
@@ -43,7 +43,7 @@ impl<E> Trail<E> {
     }
 
     /// Forgets all, and hands out the buffers.
-    pub(in crate::engine) fn drain(&mut self) -> impl Iterator<Item = Buffer<E>> + '_ {
+    pub(in crate::engine) fn drain(&mut self) -> impl Iterator<Item = Scratch<E>> + '_ {
         self.explosions.clear();
         self.switched = false;
         let fingerprints = self.fingerprints.drain(..).map(|(buffer, _)| buffer);
@@ -98,7 +98,7 @@ impl<'a, E: Scalar> Pass<'a, E> {
     }
 
     /// The fingerprints of all rows of an input of the block that runs now.
-    pub(super) fn fingerprint(&mut self, x: &[E]) -> Buffer<E> {
+    pub(super) fn fingerprint(&mut self, x: &[E]) -> Scratch<E> {
         let size = x.len() / self.rows;
         if size <= fingerprint::WHOLE {
             return self.take_copy(x);

@@ -1,5 +1,6 @@
 //! Forward and inverse passes.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::spare::lock;
@@ -8,7 +9,7 @@ use crate::base::Base;
 use crate::engine::batch;
 use crate::engine::channels::{to_channels_first, to_channels_last};
 use crate::engine::gradients::Gradients;
-use crate::engine::pass::Pass;
+use crate::engine::pass::{Observer, Pass};
 use crate::engine::workspace::Workspace;
 use crate::{Architecture, Event, Memory, Result, Scalar};
 
@@ -101,17 +102,35 @@ impl<A: Architecture<E>, E: Scalar> Machine<A, E> {
         ran.map(|()| number[0])
     }
 
-    /// The path of the first block whose output on this batch is not finite.
-    pub(crate) fn first_non_finite(&self, x: &mut [E], context: &[E]) -> Option<&str> {
+    /// Runs a batch forward on the caller's thread, as its rows from `first_row` on, and shows what
+    /// every block leaves: its number among the [`leaves`](crate::engine::Layout), the rows, images
+    /// channels-last, and their log-determinants up to there.
+    pub(crate) fn observe(
+        &self,
+        x: &mut [E],
+        context: &[E],
+        first_row: usize,
+        observer: &Observer<'_, E>,
+    ) -> Result<()> {
         let rows = x.len() / A::Event::SHAPE.size();
         let (mut workspace, mut none) = (self.workspace(), Gradients::default());
         let mut pass = Pass::new(rows, &self.state, context, &mut workspace, &mut none)
-            .drawing(&self.noise, 0)
-            .watching();
+            .drawing(&self.noise, first_row)
+            .observed(observer);
         to_channels_last(A::Event::SHAPE, x);
-        let mut log_det = vec![E::zero(); rows];
-        let _ = pass.forward(&*self.blocks, x, &mut log_det);
-        pass.first_non_finite().map(|leaf| self.layout.leaves[leaf].as_str())
+        pass.forward(&*self.blocks, x, &mut vec![E::zero(); rows])
+    }
+
+    /// The path of the first block whose output on this batch is not finite.
+    pub(crate) fn first_non_finite(&self, x: &mut [E], context: &[E]) -> Option<&str> {
+        let first = OnceCell::new();
+        // What a block refuses behind it is no news.
+        let _ = self.observe(x, context, 0, &|leaf, x, log_det| {
+            if !x.iter().chain(log_det).all(|v| v.is_finite()) {
+                let _ = first.set(leaf);
+            }
+        });
+        first.into_inner().map(|leaf| self.layout.leaves[leaf].as_str())
     }
 
     pub(super) fn run_group(

@@ -5,18 +5,18 @@ use std::ops::Range;
 use super::{Level, Made};
 use crate::backend::cpu::elementwise::{add_to_rows, transpose};
 use crate::backend::cpu::matrix::{multiply, Into, Matrix};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::Scalar;
 
 /// The numbers of one evaluation on a group of rows.
 pub(crate) struct Activations<E> {
     rows: usize,
     /// Units × rows: the inputs, then layer after layer, each sorted by degree.
-    pub(super) units: Buffer<E>,
+    pub(super) units: Scratch<E>,
     /// Slopes of the hidden ones; empty where no product follows.
-    pub(super) slopes: Buffer<E>,
+    pub(super) slopes: Scratch<E>,
     /// The output: features × rows × numbers that each feature gets.
-    parameters: Buffer<E>,
+    parameters: Scratch<E>,
 }
 
 impl<E: Scalar> Activations<E> {
@@ -45,7 +45,7 @@ impl<E: Scalar> Activations<E> {
 
 impl Level {
     /// The bias of the units that it makes at those places.
-    fn bias<E: Scalar>(&self, pass: &mut Pass<'_, E>, places: Range<usize>) -> Buffer<E> {
+    fn bias<E: Scalar>(&self, pass: &mut Pass<'_, E>, places: Range<usize>) -> Scratch<E> {
         let mut bias = pass.take(places.len());
         let (all, order) = (self.layer.bias(pass), &self.above.order()[places]);
         bias.iter_mut().zip(order).for_each(|(v, &unit)| *v = all[unit]);

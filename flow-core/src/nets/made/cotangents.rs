@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Activations, Level, Made};
 use crate::backend::cpu::elementwise::{multiply_by, transpose};
 use crate::backend::cpu::matrix::{multiply, multiply_part, Into, Matrix};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::Scalar;
 
 /// Gradients of a loss by the numbers of one evaluation.
@@ -13,7 +13,7 @@ pub(crate) struct Cotangents<E> {
     rows: usize,
     /// Units × rows: as the units of [`Activations`], by what the activation takes, and then the
     /// output.
-    units: Buffer<E>,
+    units: Scratch<E>,
 }
 
 impl Made {

@@ -2,7 +2,7 @@
 
 use super::ResNet;
 use crate::backend::cpu::elementwise::{add, multiply_each, products, unbend};
-use crate::engine::{Buffer, Pass};
+use crate::engine::{Pass, Scratch};
 use crate::nets::{Differentiable, Linearization, Pushed};
 use crate::{FlowError, Result, Scalar};
 
@@ -256,11 +256,11 @@ impl ResNet {
     fn bend<E: Scalar>(
         &self,
         pass: &mut Pass<'_, E>,
-        kept: &mut Vec<Buffer<E>>,
-        mut values: Buffer<E>,
+        kept: &mut Vec<Scratch<E>>,
+        mut values: Scratch<E>,
         layer: &super::Layer,
         twice: bool,
-    ) -> Buffer<E> {
+    ) -> Scratch<E> {
         let mut slopes = pass.take(values.len());
         let mut curvatures = pass.take(if twice { values.len() } else { 0 });
         self.activation.apply(&mut values, &[], &mut slopes, &mut curvatures);

@@ -103,7 +103,8 @@ fn what_cannot_work_is_told_before_the_first_step() {
     let lost = std::env::temp_dir().join("flow-core-no-such-folder/run.safetensors");
     let trainer = Trainer::new(Adam::default()).silent().checkpoint(lost);
     let error = trainer.fit(&mut flow, &data(20, 1)).unwrap_err().to_string();
-    assert!(error.contains("flow-core-no-such-folder"), "{error}");
+    assert!(error.contains("flow-core-no-such-folder: is no folder"), "{error}");
+    assert_eq!(weights(&flow), before);
     let wide = Rows::new(vec![0.0; 9], 3).unwrap();
     let trainer = Trainer::new(Adam::default()).silent();
     let error = trainer.fit(&mut flow, data(20, 1).validated_by(wide)).unwrap_err();

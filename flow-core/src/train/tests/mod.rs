@@ -8,7 +8,7 @@ use dfdx::prelude::{Cpu, MeanTo, Trace};
 use super::*;
 use crate::testing::Given;
 use crate::{
-    Architecture, Block, BufferKind, Buffers, Builder, Flow, FlowError, Item, Noise, Parameter,
+    Architecture, Block, Buffer, BufferKind, Builder, Flow, FlowError, Item, Noise, Parameter,
     Pass, Result, Scalar, Start, Values, Vector, View,
 };
 
@@ -21,7 +21,7 @@ struct Affine {
     log_scale: Parameter,
     shift: Parameter,
     weight: Parameter,
-    mark: Buffers,
+    mark: Buffer,
 }
 
 const D: usize = 2;
