@@ -72,14 +72,15 @@ pub trait NormalizingFlow {
     /// The flow with all choices of the next pass. The tape of a context can be taken once.
     ///
     /// # Errors
-    /// [`FlowError::TapeUsed`] where an owned tape was taken before.
+    /// [`FlowError::TapeUsed`](crate::FlowError::TapeUsed) where an owned tape was taken before.
     fn view(&self) -> Result<View<'_, Self::Architecture, Self::Scalar, Self::Tape>>;
 
     /// Data to latents: `(z, log |det ∂z/∂x|)`.
     ///
     /// The latents carry the tape. A loss of the log-determinant alone must use them too (or
     /// [`log_prob`](Self::log_prob)): otherwise its backward pass fails with
-    /// [`FlowError::TapeDropped`] in [`Flow::last_error`].
+    /// [`FlowError::TapeDropped`](crate::FlowError::TapeDropped) in
+    /// [`Flow::last_error`](crate::Flow::last_error).
     ///
     /// # Errors
     /// Non-finite or no rows, a context of another length, a block that is not initialised.

@@ -74,6 +74,10 @@ impl<E: Scalar, const D: usize> Block<E> for Tiny<D> {
         Ok(())
     }
 
+    fn facts(&self) -> Facts {
+        item(D).facts
+    }
+
     /// Refuses what is no permutation, as a file may hold.
     fn prepare(&self, values: &Values<E>, _: &mut [E]) -> Result<()> {
         let reason = "the permutation names an entry twice".to_string();
