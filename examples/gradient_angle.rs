@@ -1,7 +1,9 @@
-//! Trains two flows to decorrelate small images, and watches how far gradients turn from the true
-//! one when activations are reconstructed by the inverse: the memory-saving gradients of "On the
+//! Trains flows to decorrelate small images, and watches how far gradients turn from the true one
+//! when activations are reconstructed by the inverse: the memory-saving gradients of "On the
 //! invertibility of invertible neural networks" (Behrmann et al. 2019, figure 1). Affine couplings
-//! lose their inverse in training; then an unguarded gradient is wrong, and a guarded one is not.
+//! lose their inverse in training; then an unguarded gradient is wrong, and a guarded one is not. The
+//! same flow keeps its inverse with the likelihood beside that loss (figure 18 of the successor,
+//! "Understanding and mitigating exploding inverses"), and so do couplings with a bound.
 //!
 //! ```sh
 //! cargo run --release --example gradient_angle
@@ -55,7 +57,7 @@ struct Run {
 }
 
 fn main() -> Result {
-    let options = Options::read(&["steps", "rounds", "seed", "rate"])?;
+    let options = Options::read(&["steps", "rounds", "seed", "rate", "weight"])?;
     let seed = options.get("seed")?.unwrap_or(0);
     let run = Run {
         data: grey_patches(seed)?,
@@ -67,8 +69,12 @@ fn main() -> Result {
     let cpu = Cpu::default();
     let (mut affine, mut lipschitz) =
         (Affine::<f32>::build(&cpu, seed)?, Lipschitz::<f32>::build(&cpu, seed)?);
-    let affine = run.train("affine couplings", &mut affine)?;
-    let lipschitz = run.train("additive couplings, lipschitz = 1", &mut lipschitz)?;
+    let mut regular = affine.clone();
+    let affine = run.train("affine couplings", &mut affine, None)?;
+    let weight = options.get("weight")?.unwrap_or(10.0);
+    let name = format!("affine couplings, likelihood at weight {weight}");
+    let regular = run.train(&name, &mut regular, Some(weight))?;
+    let lipschitz = run.train("additive couplings, lipschitz = 1", &mut lipschitz, None)?;
 
     let folder = output_folder("gradient_angle")?;
     let curve = |name: &str, found: &[(f64, GradientAngles)], of: fn(&GradientAngles) -> f64| {
@@ -79,6 +85,7 @@ fn main() -> Result {
         curve("affine, unguarded", &affine, |angles| angles.unguarded.degrees),
         curve("affine, guarded", &affine, |angles| angles.guarded.degrees),
         curve("affine, recomputed", &affine, |angles| angles.recomputed.degrees),
+        curve("with the likelihood, unguarded", &regular, |angles| angles.unguarded.degrees),
         curve("lipschitz = 1, unguarded", &lipschitz, |angles| angles.unguarded.degrees),
     ];
     let title = "angle to the true gradient (top: not finite; bottom: 1e-6 or less)";
@@ -88,7 +95,13 @@ fn main() -> Result {
 }
 
 impl Run {
-    fn train<A>(&self, name: &str, flow: &mut Flow<A, f32>) -> Result<Vec<(f64, GradientAngles)>>
+    /// Trains with the likelihood at that weight beside, if at any.
+    fn train<A>(
+        &self,
+        name: &str,
+        flow: &mut Flow<A, f32>,
+        weight: Option<f64>,
+    ) -> Result<Vec<(f64, GradientAngles)>>
     where
         A: Architecture<f32, Context = Unconditional, Event = Vector<64>, Latent = Vector<64>>
             + Invertible,
@@ -116,7 +129,7 @@ impl Run {
                 let history = trainer.fit_with(flow, &self.data, |flow, batch, gradients| {
                     last.clone_from(batch);
                     let x = batch.x::<Vector<64>>()?.trace(gradients);
-                    decorrelate(flow.memory(Memory::Inverted).forward(x)?.0)
+                    loss_of(flow.memory(Memory::Inverted).forward(x)?, weight)
                 });
                 // A flow whose loss is no longer finite is where this was to lead.
                 match history {
@@ -124,7 +137,7 @@ impl Run {
                         loss = history.last_loss().map_or_else(String::new, |v| format!("{v:.3}"));
                     }
                     Err(error @ FlowError::Diverged { .. }) => {
-                        let truth = angles(flow, &last)?.recomputed;
+                        let truth = angles(flow, &last, weight)?.recomputed;
                         let finite = match truth.degrees.is_nan() {
                             true => "not finite either",
                             false => "finite",
@@ -135,7 +148,7 @@ impl Run {
                     Err(error) => return Err(error.into()),
                 }
             }
-            let angles = angles(flow, &batch)?;
+            let angles = angles(flow, &batch, weight)?;
             println!(
                 "{:>6} {loss:>9} {:>11.2e} {:>11.2e} {:>11.2e} {:>10}",
                 round * steps,
@@ -163,12 +176,27 @@ impl Run {
     }
 }
 
-fn angles<A>(flow: &Flow<A, f32>, batch: &Rows<f32>) -> Result<GradientAngles>
+type Latents<T> = Tensor<(usize, Const<64>), f32, Cpu, T>;
+type Numbers<T> = Tensor<(usize,), f32, Cpu, T>;
+
+/// The loss of latents and log-determinants: how correlated they are, and the negative log-likelihood of
+/// a number of the data at that weight.
+fn loss_of<T: Tape<f32, Cpu> + Merge<T>>(
+    (z, log_det): (Latents<T>, Numbers<T>),
+    weight: Option<f64>,
+) -> std::result::Result<Tensor<Rank0, f32, Cpu, T>, FlowError> {
+    let Some(weight) = weight else { return decorrelate(z) };
+    let scale = weight as f32 / 64.0;
+    let surprise = z.with_empty_tape().square().sum::<(usize,), Axis<1>>() * 0.5 - log_det;
+    Ok(decorrelate(z)? + surprise.mean::<Rank0, _>() * scale)
+}
+
+fn angles<A>(flow: &Flow<A, f32>, batch: &Rows<f32>, weight: Option<f64>) -> Result<GradientAngles>
 where
     A: Architecture<f32, Context = Unconditional, Event = Vector<64>, Latent = Vector<64>>
         + Invertible,
 {
     Ok(gradient_angle_of(flow, |view| {
-        decorrelate(view.forward(batch.x::<Vector<64>>()?.leaky_trace())?.0)
+        loss_of(view.forward(batch.x::<Vector<64>>()?.leaky_trace())?, weight)
     })?)
 }
