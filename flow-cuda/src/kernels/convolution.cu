@@ -9,8 +9,8 @@ __device__ __forceinline__ Window window(const Arguments& a) {
 template <int TALL, int WIDE, int EACH>
 __device__ __forceinline__ void convolve_forward(const Arguments& a) {
     const int THREADS = WIDE / EACH * (TALL / EACH);
-    PatchRows<TALL, THREADS> left(a.at[0], window(a), blockIdx.y * TALL, a.size[0]);
-    Dense<WIDE, THREADS> right(a.at[1], a.size[2], 1, blockIdx.x * WIDE, a.size[1]);
+    PatchRows<TALL, THREADS> left(a.at[0], window(a), tile_row<WIDE>(a) * TALL, a.size[0]);
+    Dense<WIDE, THREADS> right(a.at[1], a.size[2], 1, tile_column<WIDE>(a) * WIDE, a.size[1]);
     multiply_tiles<TALL, WIDE, EACH>(a, left, right);
 }
 
@@ -18,8 +18,8 @@ __device__ __forceinline__ void convolve_forward(const Arguments& a) {
 template <int TALL, int WIDE, int EACH>
 __device__ __forceinline__ void convolve_input(const Arguments& a) {
     const int THREADS = WIDE / EACH * (TALL / EACH);
-    PatchRows<TALL, THREADS> left(a.at[0], window(a), blockIdx.y * TALL, a.size[0]);
-    TurnedWeight<WIDE, THREADS> right(a.at[1], window(a), a.size[1], blockIdx.x * WIDE);
+    PatchRows<TALL, THREADS> left(a.at[0], window(a), tile_row<WIDE>(a) * TALL, a.size[0]);
+    TurnedWeight<WIDE, THREADS> right(a.at[1], window(a), a.size[1], tile_column<WIDE>(a) * WIDE);
     multiply_tiles<TALL, WIDE, EACH>(a, left, right);
 }
 
@@ -27,8 +27,8 @@ __device__ __forceinline__ void convolve_input(const Arguments& a) {
 template <int TALL, int WIDE, int EACH>
 __device__ __forceinline__ void convolve_weight(const Arguments& a) {
     const int THREADS = WIDE / EACH * (TALL / EACH);
-    Dense<TALL, THREADS> left(a.at[0], 1, a.size[0], blockIdx.y * TALL, a.size[0]);
-    PatchColumns<WIDE, THREADS> right(a.at[1], window(a), blockIdx.x * WIDE);
+    Dense<TALL, THREADS> left(a.at[0], 1, a.size[0], tile_row<WIDE>(a) * TALL, a.size[0]);
+    PatchColumns<WIDE, THREADS> right(a.at[1], window(a), tile_column<WIDE>(a) * WIDE);
     multiply_tiles<TALL, WIDE, EACH>(a, left, right);
 }
 

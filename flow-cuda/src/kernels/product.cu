@@ -4,8 +4,8 @@
 template <int TALL, int WIDE, int EACH>
 __device__ __forceinline__ void multiply_matrices(const Arguments& a) {
     const int THREADS = WIDE / EACH * (TALL / EACH);
-    Dense<TALL, THREADS> left(a.at[0], a.size[3], a.size[4], blockIdx.y * TALL, a.size[0]);
-    Dense<WIDE, THREADS> right(a.at[1], a.size[6], a.size[5], blockIdx.x * WIDE, a.size[1]);
+    Dense<TALL, THREADS> left(a.at[0], a.size[3], a.size[4], tile_row<WIDE>(a) * TALL, a.size[0]);
+    Dense<WIDE, THREADS> right(a.at[1], a.size[6], a.size[5], tile_column<WIDE>(a) * WIDE, a.size[1]);
     multiply_tiles<TALL, WIDE, EACH>(a, left, right);
 }
 

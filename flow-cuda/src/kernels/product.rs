@@ -198,7 +198,23 @@ pub(super) fn tiled(
     let mut op = op(kernels[tile.place], m * n)
         .slots([left, right, out, none(bias), none(slopes), none(factor)])
         .sizes([m, n, k, first, second, third, fourth, function, flags, chunk]);
-    let grid = [to_u32(n.div_ceil(tile.wide)), to_u32(m.div_ceil(tile.tall)), to_u32(parts)];
+    let grid = [to_u32(tile.count(m, n)), 1, to_u32(parts)];
     op.launch = Launch { grid, block: [tile.threads, 1, 1] };
     op
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Area;
+
+    /// A grid has 65,535 blocks at most but in its first dimension.
+    #[test]
+    fn products_of_millions_of_rows_are_one_grid() {
+        let m = 5_000_000;
+        let slot = |len| Slot::new(Area::Frame, 0, len);
+        let (left, right) = (Matrix::new(slot(m), m, 1), Matrix::new(slot(2), 1, 2));
+        let op = product(slot(2 * m), left, right, Epilogue::default());
+        assert_eq!(op.launch.grid, [m.div_ceil(SMALL.tall) as u32, 1, 1]);
+    }
 }

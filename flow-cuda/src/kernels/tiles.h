@@ -1,6 +1,17 @@
 // Blocks that multiply matrices, whatever their operands are read from, with what stands beside a
 // product.
 
+// Where a block's tile stands among those of a product. Rows of tiles lie one after the other in the
+// grid's first dimension, as the others hold 65,535 blocks at most.
+template <int WIDE>
+__device__ __forceinline__ int tile_column(const Arguments& a) {
+    return blockIdx.x % ((a.size[1] + WIDE - 1) / WIDE);
+}
+template <int WIDE>
+__device__ __forceinline__ int tile_row(const Arguments& a) {
+    return blockIdx.x / ((a.size[1] + WIDE - 1) / WIDE);
+}
+
 // A matrix as it lies in memory, by the distances of its rows and of its depths.
 template <int SIDE, int THREADS>
 struct Dense {
@@ -70,10 +81,10 @@ __device__ __forceinline__ void multiply_tiles(const Arguments& a, Left left, Ri
     }
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        int row = blockIdx.y * TALL + i / 4 * (TALL / PARTS) + down + i % 4;
+        int row = tile_row<WIDE>(a) * TALL + i / 4 * (TALL / PARTS) + down + i % 4;
 #pragma unroll
         for (int j = 0; j < EACH; j++) {
-            int column = blockIdx.x * WIDE + j / 4 * (WIDE / PARTS) + across + j % 4;
+            int column = tile_column<WIDE>(a) * WIDE + j / 4 * (WIDE / PARTS) + across + j % 4;
             if (row >= m || column >= n) continue;
             float v = sums[i][j], slope;
             int at = row * n + column;
