@@ -1,6 +1,6 @@
 //! Lipschitz budgets: architectural bounds, multiplied through the flow as logarithms.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Delimiter, Group, Literal, TokenStream, TokenTree};
 use quote::quote;
 
 use super::nets::visit;
@@ -159,7 +159,7 @@ impl<'a> Walk<'a> {
 pub(crate) fn through(steps: &[Step], direction: Direction, krate: &TokenStream) -> TokenStream {
     let mut silent = Walk { direction, limit: f64::INFINITY, crossing: None };
     if let Some(log) = silent.through(steps, 0.0) {
-        return literal(log.exp());
+        return constant(log.exp());
     }
     let factors = steps.iter().map(|step| factor(step, direction, krate));
     quote!(1.0 #(* #factors)*)
@@ -168,7 +168,7 @@ pub(crate) fn through(steps: &[Step], direction: Direction, krate: &TokenStream)
 fn factor(step: &Step, direction: Direction, krate: &TokenStream) -> TokenStream {
     match &step.kind {
         StepKind::Block(block) => match direction.of(&block.facts()) {
-            Bound::At { value, .. } => literal(value),
+            Bound::At { value, .. } => constant(value),
             Bound::None(_) => quote!(f64::INFINITY),
         },
         StepKind::Use(block) => {
@@ -210,13 +210,18 @@ fn factor(step: &Step, direction: Direction, krate: &TokenStream) -> TokenStream
     }
 }
 
-fn literal(value: f64) -> TokenStream {
-    if value.is_finite() {
-        let literal = Literal::f64_unsuffixed(value);
-        quote!(#literal)
-    } else {
-        quote!(f64::INFINITY)
+/// A constant of that value, as one tree. What has more digits than people write is written by its
+/// bits: of a number such as 2.718281828459045 clippy would say that it is a constant's.
+pub(crate) fn constant(value: f64) -> TokenStream {
+    let digits = format!("{value:?}").chars().filter(char::is_ascii_digit).count();
+    if !value.is_finite() {
+        return quote!(f64::INFINITY);
     }
+    if digits <= 6 {
+        return TokenTree::from(Literal::f64_unsuffixed(value)).into();
+    }
+    let bits = Literal::u64_unsuffixed(value.to_bits());
+    TokenTree::from(Group::new(Delimiter::None, quote!(f64::from_bits(#bits)))).into()
 }
 
 /// Four digits of a number that is known by its logarithm.

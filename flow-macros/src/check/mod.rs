@@ -8,7 +8,7 @@ mod names;
 mod nets;
 mod sizes;
 
-pub(crate) use budget::{number, through, Direction};
+pub(crate) use budget::{constant, number, through, Direction};
 
 use crate::architecture::Architecture;
 use crate::report::Report;

@@ -1,6 +1,6 @@
 //! What only rustc can compute, checked by const assertions with the macro's own words.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned, ToTokens};
 use syn::Ident;
 
@@ -9,7 +9,7 @@ use super::Scope;
 use crate::architecture::{
     Architecture, Assertion, ContractKind, Header, Shape, Step, StepKind, UseBlock,
 };
-use crate::check::{through, Direction};
+use crate::check::{constant, through, Direction};
 use crate::dim::mentions;
 
 /// Assertions over numbers and named constants, checked even where no flow is built.
@@ -129,7 +129,7 @@ fn budgets(scope: &Scope<'_>, flow: &Architecture, has_uses: bool) -> Vec<Assert
             }
             let way = direction.name();
             // Rounding must not break a budget that is met exactly.
-            let limit = Literal::f64_unsuffixed(budget * (1.0 + 1e-9));
+            let limit = constant(budget * (1.0 + 1e-9));
             let parameters: Vec<Ident> = parameters(scope.header);
             all.push(Assertion {
                 generic: mentions(&product, &parameters),

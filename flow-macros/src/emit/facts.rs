@@ -1,13 +1,13 @@
 //! What the generated code states of itself: facts, and the lines of the summary.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 
 use super::body::iterations;
 use super::Scope;
 use crate::architecture::{Step, StepKind};
 use crate::catalog::{Bound, Facts, LogDet};
-use crate::check::{through, Direction};
+use crate::check::{constant, through, Direction};
 
 /// The facts of steps in a row, as a constant expression.
 pub(super) fn of_steps(scope: &Scope<'_>, steps: &[Step]) -> TokenStream {
@@ -83,11 +83,8 @@ fn literal(krate: &TokenStream, facts: &Facts) -> TokenStream {
 
 fn bound(bound: Bound) -> TokenStream {
     match bound {
-        Bound::At { value, .. } if value.is_finite() => {
-            let value = Literal::f64_unsuffixed(value);
-            quote!(#value)
-        }
-        _ => quote!(f64::INFINITY),
+        Bound::At { value, .. } => constant(value),
+        Bound::None(_) => constant(f64::INFINITY),
     }
 }
 

@@ -23,6 +23,8 @@ flow! {
         additive_coupling(keep = odd, net = mlp([8], leaky_relu));
         affine_coupling(keep = first, net = mlp([8], zero_init = true, tanh));
         affine_coupling(keep = second, scale = exp, net = mlp([8], softplus));
+        // Its bound is e, which clippy knows as a constant.
+        ode(net = mlp([4], tanh, lipschitz = 1.0), solver = rk4(20));
     }
 
     /// What runs on images.
