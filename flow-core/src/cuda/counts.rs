@@ -43,10 +43,10 @@ pub(super) fn most(plan: &Plan) -> usize {
 
 fn of_op(op: &Op) -> usize {
     let threads = (0..3).map(|i| op.launch.grid[i] as usize * op.launch.block[i] as usize);
-    let sizes = op.sizes.iter().map(|&size| size.unsigned_abs() as usize);
+    // Not its sizes and index lists: some hold flags, seeds and bits, and what the others count lies in
+    // the slots.
     let slots = op.slots.iter().map(|slot| slot.len);
-    let tables = op.tables.iter().map(|table| table.end);
-    threads.chain(sizes).chain(slots).chain(tables).max().unwrap_or(0)
+    threads.chain(slots).max().unwrap_or(0)
 }
 
 #[cfg(test)]
